@@ -1,0 +1,77 @@
+"""verl rows: what ``RLHFDataset`` reads (verl 0.9, ``verl/utils/dataset/rl_dataset.py``)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from curate.schemas.base import FilledText, WireRecord, check_placeholders, record_error
+from curate.schemas.query import Answer, check_answer, choice_table
+
+
+Bytes = bytes
+"""The built-in under another name: ``VerlImage`` has a field called ``bytes``."""
+
+
+class VerlMessage(WireRecord):
+    """One message of the prompt."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class VerlImage(WireRecord):
+    """An image cell: encoded bytes, or a path or ``file://`` address."""
+
+    bytes: Bytes | None = None
+    path: str | None = None
+    image: str | None = None
+
+
+class RewardModel(WireRecord):
+    """How the answer is checked."""
+
+    style: FilledText = "rule"
+    ground_truth: Answer | list[Answer]
+    """The reference answer, or several."""
+
+
+class VerlRow(WireRecord):
+    """One row of verl's train or validation file, as the seed writes it."""
+
+    data_source: FilledText
+    """Name of the data set; verl reports metrics by it."""
+
+    prompt: list[VerlMessage] = Field(min_length=1)
+    """Messages up to and including the user's query; ``<image>`` marks each image."""
+
+    images: list[str | VerlImage] | None = None
+    ability: str | None = None
+    reward_model: RewardModel
+    extra_info: dict[str, Any]
+    """``split``, ``index``, ``query_type``, ``choices`` and whatever else the reward needs."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.prompt[-1].role != "user":
+            raise record_error("role_order", "the last message of the prompt must come from the user")
+        check_placeholders((message.content for message in self.prompt), len(self.images or []))
+        truth = self.reward_model.ground_truth
+        answers = [str(value) for value in (truth if isinstance(truth, list) else [truth])]
+        if not answers or not all(answer.strip() for answer in answers):
+            raise record_error("empty", "reward_model.ground_truth is empty")
+        check_answer(str(self.extra_info.get("query_type", "")), answers, verl_choices(self.extra_info))
+        return self
+
+
+def verl_choices(extra_info: dict[str, Any]) -> list[tuple[str, str]]:
+    """The options in ``extra_info.choices``: a list of texts, letter to text, or ``{label, text}`` structs."""
+    choices = extra_info.get("choices")
+    if isinstance(choices, list) and all(isinstance(c, dict) and {"label", "text"} <= c.keys() for c in choices):
+        return [(str(choice["label"]), str(choice["text"])) for choice in choices]
+    if isinstance(choices, list) and all(isinstance(choice, str) for choice in choices):
+        return choice_table(choices)
+    if isinstance(choices, dict):
+        return [(str(letter), str(text)) for letter, text in choices.items() if text is not None]
+    return []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -110,9 +111,17 @@ class Corpus:
             self.info.steps.append(step)
             self.save()
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Keep other curate processes from writing here."""
-        return exclusive(self.path)
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other curate processes from writing here, and clear away what a killed one left half-written."""
+        with exclusive(self.path):
+            shutil.rmtree(self.path / "tmp", ignore_errors=True)
+            for folder in (self.path, *(entry for entry in self.path.iterdir() if entry.is_dir())):
+                if folder.name != "images":
+                    for leftover in folder.glob(".*.tmp"):
+                        leftover.unlink(missing_ok=True)
+            yield
+            shutil.rmtree(self.path / "tmp", ignore_errors=True)
 
     def shards(self) -> list[Path]:
         """The samples shards, in order."""

@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 from curate.schemas.base import FilledText, WireRecord, check_placeholders, record_error
 from curate.schemas.query import Answer, check_answer, choice_table
 
-
 Bytes = bytes
 """The built-in under another name: ``VerlImage`` has a field called ``bytes``."""
 

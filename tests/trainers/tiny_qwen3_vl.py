@@ -3,7 +3,7 @@
 Everything the loaders look at is the real thing, only small or untrained: the configuration and model classes, the
 pre-tokenizer and special tokens of Qwen, the processor with Qwen3-VL's own patch size and pixel bounds (so an image
 costs exactly as many tokens as it will in training), and a chat template of the same form. The vocabulary is learned
-from a few sentences below, so text costs about twice the tokens it costs under Qwen's own.
+from the few sentences below, so text costs more tokens than under Qwen's own.
 
     python tiny_qwen3_vl.py DIRECTORY [--seed N]
 """
@@ -19,7 +19,6 @@ END_OF_TEXT: Final = "<|endoftext|>"
 END_OF_TURN: Final = "<|im_end|>"
 IMAGE_PAD: Final = "<|image_pad|>"
 
-# In Qwen's order, which fixes their ids after the vocabulary.
 SPECIAL_TOKENS: Final = (
     END_OF_TEXT,
     "<|im_start|>",
@@ -67,7 +66,7 @@ CONTEXT_LENGTH: Final = 32768
 
 
 def build_tiny_qwen3_vl(directory: Path, *, seed: int = 0) -> Path:
-    """Write a loadable Qwen3-VL checkpoint of about 0.2 million random weights into `directory` and return it.
+    """Write a loadable Qwen3-VL checkpoint of about 0.3 million random weights into `directory` and return it.
 
     The directory holds what `from_pretrained` of the model, the tokenizer and the processor read; nothing is looked up
     on a hub. The same seed gives the same weights. The caller's random state is left as it was.
@@ -120,7 +119,7 @@ def _tokenizer() -> Any:
 
 def _processor(tokenizer: Any) -> Any:
     """Qwen3-VL's processor with the patch size, normalisation and pixel bounds of the released Instruct models."""
-    from transformers import Qwen2VLImageProcessorFast, Qwen3VLProcessor, Qwen3VLVideoProcessor
+    from transformers import Qwen2VLImageProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
 
     patches: dict[str, Any] = {
         "patch_size": 16,
@@ -130,7 +129,7 @@ def _processor(tokenizer: Any) -> Any:
         "image_std": [0.5, 0.5, 0.5],
     }
     return Qwen3VLProcessor(
-        image_processor=Qwen2VLImageProcessorFast(
+        image_processor=Qwen2VLImageProcessor(
             size={"shortest_edge": 256 * 256, "longest_edge": 4096 * 4096}, **patches
         ),
         tokenizer=tokenizer,

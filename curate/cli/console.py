@@ -1,0 +1,48 @@
+"""Rendering that the verbs share: tables and progress on stderr, so that stdout stays for data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+console = Console(stderr=True, highlight=False)
+
+
+def plain(value: object) -> Text:
+    """A value as literal text: markup, ANSI escapes and control characters in data must not reach the terminal."""
+    text = str(value)
+    return Text("".join(char if char.isprintable() else "\ufffd" if char not in "\n\t" else " " for char in text))
+
+
+def say(message: str) -> None:
+    """A line for the user."""
+    console.print(plain(message), soft_wrap=True)
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[int] = ()) -> None:
+    """A small table; ``numbers`` are the positions of right-aligned columns. Nothing is printed without rows."""
+    body = list(rows)
+    if not body:
+        return
+    grid = Table(
+        title=plain(title), title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
+    for position, column in enumerate(columns):
+        grid.add_column(
+            plain(column), justify="right" if position in numbers else "left", header_style="dim", overflow="fold"
+        )
+    for row in body:
+        grid.add_row(*(plain(f"{cell:,}" if isinstance(cell, int) else cell) for cell in row))
+    console.print(grid)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on stdout, for programs."""
+    import orjson
+
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())

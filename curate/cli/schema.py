@@ -1,0 +1,21 @@
+"""``curate schema FORMAT``: the JSON Schema of a record format."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("format_name", metavar="FORMAT", required=False)
+def command(format_name: str | None) -> None:
+    """Print the JSON Schema of a record FORMAT; without one, list the formats."""
+    from curate.cli.console import print_json
+    from curate.schemas import FORMATS
+
+    if format_name is None:
+        for name, model in FORMATS.items():
+            click.echo(f"{name:15} {(model.__doc__ or '').splitlines()[0].replace('``', '')}")
+        return
+    if format_name not in FORMATS:
+        raise click.BadParameter(f"no format {format_name!r}; there are: {', '.join(FORMATS)}", param_hint="FORMAT")
+    print_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **FORMATS[format_name].model_json_schema()})

@@ -1,0 +1,258 @@
+"""From a validated wire record to a Sample; ``curate.exports.records`` is the way back.
+
+What the Sample normalises is noted in ``Sample.wire``, so that wire -> Sample -> wire is the identity:
+
+``format``        name of the wire format
+``image``         "scalar" or "list": how image-caption, conversation and query records wrote their images (absent: they had none)
+``spelled``       for each image null (a path) or the text before its base64 data; absent when all are paths
+``placeholders``  false when a query had images but no ``<image>`` in its text
+``answer``        the raw answer, unless it was a list of strings
+``choices``       "list" or "dict"
+``cells``         verl: each cell of ``images`` without its bytes, a bare string for a path
+``fields``        names of the record's extra fields that became Sample fields (source, license)
+``nested``        unknown fields inside messages and slots, by JSON pointer
+``derived``       keys of ``meta`` that curate added (dicom)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import orjson
+
+from curate.corpus import Image, Origin, Part, Privacy, Sample, Turn
+from curate.schemas import (
+    IMAGE_PLACEHOLDER,
+    Conversation,
+    ImageCaption,
+    Interleaved,
+    Query,
+    SampleRecord,
+    VerlImage,
+    VerlRow,
+    WireRecord,
+    answer_list,
+    choice_table,
+    verl_choices,
+)
+from curate.sources.images import Intake
+from curate.sources.rejects import RejectError
+
+_ROLES = {"system": "system", "human": "user", "gpt": "assistant"}
+_SPLIT = re.compile(f"({re.escape(IMAGE_PLACEHOLDER)})")
+
+
+class _Pictures:
+    """Takes in a record's pictures one by one and remembers how each was written."""
+
+    def __init__(self, read: Callable[[str | bytes], Intake]) -> None:
+        self._read = read
+        self._intakes: list[Intake] = []
+        self.images: list[Image] = []
+
+    def positions(self, reference: str | bytes) -> tuple[int, ...]:
+        """Take in one reference; the positions of its pictures (several for a multi-frame DICOM file)."""
+        intake = self._read(reference)
+        self._intakes.append(intake)
+        self.images += intake.images
+        return tuple(range(len(self.images) - len(intake.images), len(self.images)))
+
+    def wire(self) -> dict[str, Any]:
+        spelled = [intake.spelling for intake in self._intakes]
+        return {"spelled": spelled} if any(spelling is not None for spelling in spelled) else {}
+
+    def dicom(self) -> dict[str, Any] | None:
+        return next((intake.dicom for intake in self._intakes if intake.dicom is not None), None)
+
+    def privacy(self) -> Privacy:
+        states = {intake.privacy for intake in self._intakes}
+        return "identified" if "identified" in states else "deidentified" if "deidentified" in states else "unknown"
+
+
+def to_sample(
+    format_name: str,
+    record: WireRecord,
+    *,
+    read: Callable[[str | bytes], Intake],
+    folder: str,
+    origin: Origin,
+) -> Sample:
+    """The Sample for a validated record.
+
+    ``read`` takes in a picture by its reference (a path, inline base64) or by its bytes. ``folder`` is the source when
+    the record names none. Raises RejectError when a picture can't be taken in or a value can't be kept as JSON.
+    """
+    pictures = _Pictures(read)
+    wire: dict[str, Any] = {"format": format_name}
+    meta: dict[str, Any] = dict(record.model_extra or {})
+    fields: dict[str, Any] = {"source": folder, "license": None}
+    taken = [key for key in ("source", "license") if isinstance(meta.get(key), str) and meta[key]]
+    fields |= {key: meta.pop(key) for key in taken}
+    if taken:
+        wire["fields"] = taken
+    fields |= _CONVERTERS[format_name](record, pictures, wire, meta)
+    wire |= pictures.wire()
+    if (dicom := pictures.dicom()) is not None and "dicom" not in meta:
+        meta["dicom"] = dicom
+        wire["derived"] = ["dicom"]
+    try:
+        orjson.dumps((meta, wire))
+    except TypeError as error:
+        raise RejectError("not_json", f"an extra field can't be kept as JSON: {error}") from None
+    return Sample(
+        images=tuple(pictures.images), origin=origin, privacy=pictures.privacy(), meta=meta, wire=wire, **fields
+    )
+
+
+def _references(value: str | list[str] | None, wire: dict[str, Any]) -> list[str]:
+    if value is None:
+        return []
+    wire["image"] = "scalar" if isinstance(value, str) else "list"
+    return [value] if isinstance(value, str) else value
+
+
+def _caption(record: ImageCaption, pictures: _Pictures, wire: dict[str, Any], _: dict[str, Any]) -> dict[str, Any]:
+    shown = [position for name in _references(record.image, wire) for position in pictures.positions(name)]
+    return {"kind": "image_caption", "turns": (Turn("document", (*shown, record.text)),)}
+
+
+def _interleaved(record: Interleaved, pictures: _Pictures, wire: dict[str, Any], _: dict[str, Any]) -> dict[str, Any]:
+    parts: list[Part] = []
+    slots: list[str] = []
+    for text, image in zip(record.texts, record.image_info, strict=True):
+        if image is None:
+            parts.append(text or "")
+        else:
+            slots.append("path" if image.image is not None else "base64")
+            parts.extend(pictures.positions(image.image or image.image_base64 or ""))
+    wire["slots"] = slots
+    _keep_nested(wire, "image_info", record.image_info)
+    return {"kind": "interleaved", "turns": (Turn("document", tuple(parts)),)}
+
+
+def _conversation(record: Conversation, pictures: _Pictures, wire: dict[str, Any], _: dict[str, Any]) -> dict[str, Any]:
+    waiting = iter(_references(record.image, wire))
+    turns = tuple(
+        Turn(_ROLES[message.from_], _place(message.value, waiting, pictures))  # type: ignore[arg-type]
+        for message in record.conversations
+    )
+    _keep_nested(wire, "conversations", record.conversations)
+    return {"kind": "conversation", "turns": turns}
+
+
+def _query(record: Query, pictures: _Pictures, wire: dict[str, Any], _: dict[str, Any]) -> dict[str, Any]:
+    references = _references(record.images, wire)
+    texts = [("system", record.system)] if record.system is not None else []
+    texts.append(("user", record.query))
+    waiting = iter(references)
+    turns = [Turn(role, _place(text or "", waiting, pictures)) for role, text in texts]  # type: ignore[arg-type]
+    first = [position for name in waiting for position in pictures.positions(name)]
+    if first:
+        wire["placeholders"] = False
+        turns[-1] = Turn("user", (*first, *turns[-1].parts))
+    if record.choices is not None:
+        wire["choices"] = "dict" if isinstance(record.choices, dict) else "list"
+    return {
+        "kind": "query",
+        "turns": tuple(turns),
+        "answer": _answers(record.answer, wire),
+        "query_type": record.query_type,
+        "choices": tuple(choice_table(record.choices)),
+    }
+
+
+def _verl(record: VerlRow, pictures: _Pictures, wire: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
+    cells = record.images or []
+    waiting = iter([_cell_reference(cell) for cell in cells])
+    turns = tuple(Turn(message.role, _place(message.content, waiting, pictures)) for message in record.prompt)
+    if record.images is not None:
+        wire["cells"] = [cell if isinstance(cell, str) else _without_bytes(cell) for cell in cells]
+    _keep_nested(wire, "prompt", record.prompt)
+    wire["reward_model"] = record.reward_model.model_dump(exclude={"ground_truth"}, exclude_unset=True)
+    wire["fields"] = [*wire.get("fields", []), *(["ability"] if record.ability is not None else [])]
+    meta |= {"extra_info": record.extra_info} | ({"ability": record.ability} if record.ability is not None else {})
+    query_type = record.extra_info.get("query_type")
+    return {
+        "kind": "query",
+        "source": record.data_source,
+        "turns": turns,
+        "answer": _answers(record.reward_model.ground_truth, wire),
+        "query_type": str(query_type) if query_type else "exact",
+        "choices": tuple(verl_choices(record.extra_info)),
+    }
+
+
+def _sample(record: SampleRecord, pictures: _Pictures, wire: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
+    shown = [pictures.positions(reference) for reference in record.images]
+    turns = tuple(
+        Turn(
+            turn.role,
+            tuple(
+                piece
+                for part in turn.parts
+                for piece in ((part.text,) if part.image is None else shown[part.image])
+                if piece is not None
+            ),
+        )
+        for turn in record.turns
+    )
+    if meta:
+        wire["extra"] = sorted(meta)
+    meta |= record.meta
+    named = {key: value for key in ("source", "license") if (value := getattr(record, key)) is not None}
+    return {
+        "kind": record.kind,
+        "turns": turns,
+        "answer": tuple(record.answer),
+        "query_type": record.query_type,
+        "choices": tuple((choice.label, choice.text) for choice in record.choices),
+        **named,
+    }
+
+
+_CONVERTERS: dict[str, Callable[[Any, _Pictures, dict[str, Any], dict[str, Any]], dict[str, Any]]] = {
+    "image-caption": _caption,
+    "interleaved": _interleaved,
+    "conversation": _conversation,
+    "query": _query,
+    "verl": _verl,
+    "sample": _sample,
+}
+
+
+def _place(text: str, waiting: Iterator[str | bytes], pictures: _Pictures) -> tuple[Part, ...]:
+    """The parts of a text whose placeholders stand for the next of the waiting pictures."""
+    parts: list[Part] = []
+    for piece in _SPLIT.split(text):
+        if piece != IMAGE_PLACEHOLDER:
+            parts += [piece] if piece else []
+        elif (reference := next(waiting, None)) is not None:
+            parts += pictures.positions(reference)
+    return tuple(parts) or ("",)
+
+
+def _answers(raw: Any, wire: dict[str, Any]) -> tuple[str, ...]:
+    if not (isinstance(raw, list) and all(isinstance(value, str) for value in raw)):
+        wire["answer"] = raw
+    return tuple(answer_list(raw))
+
+
+def _cell_reference(cell: str | VerlImage) -> str | bytes:
+    if isinstance(cell, str):
+        return cell
+    reference = cell.bytes or cell.path or cell.image
+    if reference is None:
+        raise RejectError("missing_image", "an image cell has neither bytes nor a path")
+    return reference
+
+
+def _without_bytes(cell: VerlImage) -> dict[str, Any]:
+    return cell.model_dump(exclude={"bytes"}, exclude_unset=True) | ({"bytes": True} if cell.bytes is not None else {})
+
+
+def _keep_nested(wire: dict[str, Any], field: str, rows: Sequence[WireRecord | None]) -> None:
+    nested = {f"{field}/{position}": row.model_extra for position, row in enumerate(rows) if row and row.model_extra}
+    if nested:
+        wire["nested"] = nested

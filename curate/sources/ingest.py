@@ -1,0 +1,332 @@
+"""Ingest: everything under the inputs becomes samples, rejects or merged duplicates, and the counts add up.
+
+The result is a function of the inputs. Shards are written to a staging area as they fill and take their place together
+at the end; an interrupted ingest of unchanged inputs goes on after its last finished shard. When the inputs have changed
+since, they are read anew: samples that were there before keep their ids, and so their facts and judgements.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from curate.corpus import Corpus, Origin, Sample, UserError
+from curate.engine import usable_cores
+from curate.schemas import FORMATS, ValidationError, expected_fields, problems, recognise
+from curate.sources.convert import to_sample
+from curate.sources.images import Intake, inline_prefix, intake_bytes, intake_file, intake_inline, sniff
+from curate.sources.locations import real_path, resolve
+from curate.sources.readers import BadRow, Row, read_rows
+from curate.sources.rejects import Reject, RejectError
+from curate.sources.staging import Staging, location_key
+from curate.sources.walk import Item, listing_hash, walk
+
+INGEST_VERSION = 1
+"""Counts up when the same input would give other samples."""
+_CHUNK_ROWS, _CHUNK_BYTES = 64, 8 * 2**20
+
+
+@dataclass(frozen=True)
+class IngestOptions:
+    """What the user may say about the inputs."""
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Wire field -> name of the column that holds it in the input."""
+    allow_roots: tuple[Path, ...] = ()
+    """Folders outside the inputs that records may refer to."""
+
+
+@dataclass(frozen=True)
+class IngestSummary:
+    """What an ingest did; ``rows == samples + duplicates + sum(rejects)``."""
+
+    rows: int
+    samples: int
+    duplicates: int
+    rejects: dict[str, int]
+    sources: dict[str, int]
+    kinds: dict[str, int]
+    unchanged: bool
+    """True when the inputs were as at the last ingest and nothing was read."""
+
+
+class _Unit(NamedTuple):
+    """One row to convert."""
+
+    root: int
+    file: str
+    row: Row | BadRow
+
+
+class _Outcome(NamedTuple):
+    result: Sample | Reject
+    locations: tuple[int, ...]
+    """Keys of the image files that the row referred to."""
+
+
+Progress = Callable[[int, int], None]
+"""Called with rows read and samples made so far."""
+
+
+def ingest(inputs: Sequence[Path], corpus: Corpus, options: IngestOptions, progress: Progress) -> IngestSummary:
+    """Read ``inputs`` (folders or files) into ``corpus``, which the caller holds locked.
+
+    Raises UserError for inputs that don't exist or overlap with the corpus. Whatever is wrong inside the inputs becomes
+    a reject with its file, row and reason.
+    """
+    roots = _checked_roots([*inputs, *options.allow_roots], corpus.path)
+    input_hash = _input_hash(inputs, options)
+    if corpus.info.complete and corpus.info.input_hash == input_hash:
+        return _summary(corpus, unchanged=True)
+    staging = Staging(corpus, input_hash)
+    if not staging.finished:
+        reader = _Reader(inputs, roots, options, corpus.path)
+        _fill(staging, reader, progress)
+    staging.publish([str(root) for root in roots])
+    summary = _summary(corpus, unchanged=False)
+    corpus.record(
+        "ingest",
+        parameters={
+            "inputs": [str(path) for path in inputs],
+            "columns": dict(options.columns),
+            "allow_roots": [str(path) for path in options.allow_roots],
+        },
+        counts={
+            "rows": summary.rows,
+            "samples": summary.samples,
+            "duplicates": summary.duplicates,
+            "rejects": summary.rejects,
+        },
+        hashes={"input": input_hash},
+    )
+    return summary
+
+
+def _checked_roots(paths: Sequence[Path], corpus: Path) -> tuple[Path, ...]:
+    roots = []
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path} does not exist")
+        root = (path if path.is_dir() else path.parent).resolve()
+        if root == corpus.resolve() or root.is_relative_to(corpus.resolve()):
+            raise UserError(f"{path} is the output corpus {corpus} or lies inside it: choose another -o directory")
+        roots.append(root)
+    return tuple(roots)
+
+
+def _input_hash(inputs: Sequence[Path], options: IngestOptions) -> str:
+    listings = [listing_hash(path) for path in (*inputs, *options.allow_roots)]
+    places = [str(path.resolve()) for path in (*inputs, *options.allow_roots)]
+    known = [INGEST_VERSION, places, listings, sorted(options.columns.items())]
+    return hashlib.sha256(orjson.dumps(known)).hexdigest()
+
+
+def _fill(staging: Staging, reader: _Reader, progress: Progress) -> None:
+    done = staging.rows
+    with ThreadPoolExecutor(usable_cores()) as threads:
+        for outcome in _in_order(threads, reader.convert, _chunks(islice(reader.units(), staging.rows, None))):
+            staging.add(*outcome)
+            done += 1
+            if done % 256 == 0:
+                progress(done, staging.samples)
+    for reject in reader.undescribed_images(staging.is_referenced):
+        staging.add(reject, ())
+        done += 1
+    staging.finish()
+    progress(done, staging.samples)
+
+
+def _chunks(units: Iterator[_Unit]) -> Iterator[list[_Unit]]:
+    """Units in lists that are worth a thread's while but never hold much more than a few megabytes."""
+    chunk: list[_Unit] = []
+    size = 0
+    for unit in units:
+        chunk.append(unit)
+        if isinstance(unit.row, Row):
+            size += sum(len(value) for value in unit.row.fields.values() if isinstance(value, (str, bytes)))
+        if len(chunk) >= _CHUNK_ROWS or size >= _CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _in_order(
+    threads: ThreadPoolExecutor, convert: Callable[[_Unit], _Outcome], chunks: Iterator[list[_Unit]]
+) -> Iterator[_Outcome]:
+    """Convert chunks in threads, a bounded number ahead, and yield the outcomes in input order."""
+    ahead = 2 * usable_cores()
+    running: list[Future[list[_Outcome]]] = []
+    try:
+        for chunk in chunks:
+            running.append(threads.submit(lambda part: [convert(unit) for unit in part], chunk))
+            if len(running) >= ahead:
+                yield from running.pop(0).result()
+        for future in running:
+            yield from future.result()
+    finally:
+        for future in running:
+            future.cancel()
+
+
+class _Reader:
+    """Turns the items of the inputs into rows, and rows into samples."""
+
+    def __init__(self, inputs: Sequence[Path], roots: tuple[Path, ...], options: IngestOptions, corpus: Path) -> None:
+        self._inputs, self._roots, self._options, self._corpus = inputs, roots, options, corpus
+
+    def units(self) -> Iterator[_Unit]:
+        """Every row of the inputs, in an order that depends on nothing but their content."""
+        for number, place in enumerate(self._inputs):
+            for item in walk(place):
+                if isinstance(item, Reject):
+                    yield _Unit(number, item.file, BadRow(item.row, item.reason, item.message))
+                elif item.use == "captioned":
+                    rows = _sidecar_rows(self._roots[number], item)
+                    yield from (_Unit(number, item.path, row) for row in rows)
+                elif item.use != "bare_image":
+                    path = self._roots[number] / item.path
+                    yield from (_Unit(number, item.path, row) for row in read_rows(path))
+
+    def convert(self, unit: _Unit) -> _Outcome:
+        """The sample or the reject that a row becomes."""
+        if isinstance(unit.row, BadRow):
+            return _Outcome(Reject(unit.file, *unit.row), ())
+        locations: list[int] = []
+        try:
+            read = partial(self._read_picture, unit, locations)
+            return _Outcome(self._sample(unit, self._renamed(unit.row.fields), read), tuple(locations))
+        except RejectError as error:
+            reject = Reject(unit.file, unit.row.number, error.reason, str(error))
+        except ValidationError as error:
+            found = problems(error)
+            message = "; ".join(f"{p.field}: {p.message}" if p.field else p.message for p in found)
+            reject = Reject(unit.file, unit.row.number, found[0].code, message)
+        return _Outcome(reject, tuple(locations))
+
+    def _renamed(self, fields: dict[str, Any]) -> dict[str, Any]:
+        columns = self._options.columns
+        return (
+            fields
+            | {ours: fields[theirs] for ours, theirs in columns.items() if theirs in fields and ours not in fields}
+            if columns
+            else fields
+        )
+
+    def _sample(self, unit: _Unit, fields: dict[str, Any], read: Callable[[str | bytes], Intake]) -> Sample:
+        name = recognise(fields)
+        if name is None:
+            raise RejectError(
+                "unknown_format", f"the fields {_listed(fields)} fit no record format ({expected_fields()})"
+            )
+        if name == "llamafactory":
+            raise RejectError(
+                "not_a_source", "LLaMA-Factory rows are an output of curate; ingest what they were made from"
+            )
+        record = FORMATS[name].model_validate(fields)
+        folder = unit.file.split("/")[0] if "/" in unit.file else self._roots[unit.root].name
+        return to_sample(name, record, read=read, folder=folder, origin=Origin(unit.file, unit.row.number))
+
+    def _read_picture(self, unit: _Unit, locations: list[int], reference: str | bytes) -> Intake:
+        if isinstance(reference, bytes):
+            return intake_bytes(reference, spelling="", corpus=self._corpus)
+        if (prefix := inline_prefix(reference)) is not None:
+            return intake_inline(reference, prefix, corpus=self._corpus)
+        order = [unit.root, *(n for n in range(len(self._roots)) if n != unit.root)]
+        beside = (self._roots[unit.root] / unit.file).parent
+        number, relative = resolve(reference, beside, tuple(self._roots[n] for n in order))
+        root = order[number]
+        locations.append(location_key(root, relative.as_posix()))
+        path = self._roots[root] / relative
+        return intake_file(path, root=root, relative=relative.as_posix(), name=reference, corpus=self._corpus)
+
+    def undescribed_images(self, is_referenced: Callable[[int], bool]) -> Iterator[Reject]:
+        """Images of the inputs that no record and no sidecar speaks of."""
+        for number, place in enumerate(self._inputs):
+            for item in walk(place):
+                if isinstance(item, Item) and item.use == "bare_image":
+                    real = real_path(self._roots[number] / item.path)
+                    if real is None or is_referenced(location_key(number, _relative(real, self._roots[number], item))):
+                        continue
+                    yield _undescribed(real, item.path)
+
+
+def _relative(real: Path, root: Path, item: Item) -> str:
+    return real.relative_to(root).as_posix() if real.is_relative_to(root) else item.path
+
+
+def _undescribed(path: Path, shown: str) -> Reject:
+    from curate.sources.dicom import is_dicom
+
+    with path.open("rb") as file:
+        head = file.read(256)
+    if not path.suffix and sniff(head) is None and not is_dicom(head):
+        return Reject(shown, 0, "unknown_file_type", "neither an image nor records nor a caption")
+    return Reject(shown, 0, "image_without_text", "no record refers to this image and no .txt or .json lies beside it")
+
+
+def _sidecar_rows(root: Path, item: Item) -> Iterator[Row | BadRow]:
+    """The records that an image's sidecar files describe; a ``.txt`` gives the text that a ``.json`` may lack."""
+    name = item.path.rsplit("/", 1)[-1]
+    text: str | None = None
+    rows: list[Row | BadRow] = []
+    for sidecar in item.sidecars:
+        if sidecar.endswith(".json"):
+            rows += read_rows(root / sidecar)
+            continue
+        try:
+            text = (root / sidecar).read_bytes().decode("utf-8-sig").strip()
+        except UnicodeDecodeError as error:
+            yield BadRow(0, "not_utf8", f"{sidecar}: byte {error.start + 1} is not UTF-8")
+            return
+        except OSError as error:
+            yield BadRow(0, "unreadable_file", f"{sidecar}: {error.strerror}")
+            return
+    for row in rows or [Row(1, {})]:
+        if isinstance(row, BadRow):
+            yield row
+            continue
+        fields = {"text": text, **row.fields} if text is not None and "text" not in row.fields else dict(row.fields)
+        if "query" in fields:
+            fields.setdefault("images", [name])
+        elif not {"image", "images", "image_info", "turns", "prompt"} & fields.keys():
+            fields["image"] = name
+        yield Row(row.number, fields)
+
+
+def _listed(fields: Mapping[str, Any]) -> str:
+    names = [repr(str(name)[:40]) for name in list(fields)[:8]]
+    return ", ".join(names) + (", …" if len(fields) > 8 else "") if names else "(none)"
+
+
+def _summary(corpus: Corpus, *, unchanged: bool) -> IngestSummary:
+    """The counts, read off what is on disk."""
+    import polars as pl
+
+    shards = corpus.shards()
+    sources: dict[str, int] = {}
+    kinds: dict[str, int] = {}
+    if shards:
+        groups = pl.scan_parquet(shards).group_by("source", "kind").len().sort("source", "kind").collect()
+        for source, kind, count in groups.iter_rows():
+            sources[source] = sources.get(source, 0) + count
+            kinds[kind] = kinds.get(kind, 0) + count
+    reasons: dict[str, int] = {}
+    for part in sorted((corpus.path / "rejects").glob("part-*.jsonl")):
+        with part.open("rb") as file:
+            for line in file:
+                reason = orjson.loads(line)["reason"]
+                reasons[reason] = reasons.get(reason, 0) + 1
+    duplicates = reasons.pop("duplicate", 0)
+    samples = sum(sources.values())
+    rejects = dict(sorted(reasons.items(), key=lambda entry: (-entry[1], entry[0])))
+    rows = samples + duplicates + sum(rejects.values())
+    return IngestSummary(rows, samples, duplicates, rejects, sources, kinds, unchanged)

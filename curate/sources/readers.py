@@ -1,0 +1,313 @@
+"""Rows of a record file, one at a time: JSON lines, JSON arrays of any size, Parquet, CSV, saved Hugging Face datasets.
+
+A row that can't be read is yielded as a :class:`BadRow` and reading goes on where the format allows it.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+from uuid import UUID
+
+import ijson
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.sources.images import sniff
+
+MAX_ROW_BYTES = 64 * 2**20
+"""Longest line of a JSON-lines or CSV file; a longer one is rejected without being held in memory."""
+
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".csv")
+_COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
+_UTF8_BOM = b"\xef\xbb\xbf"
+_KEY = re.compile(rb'"\s*:')
+_STRUCTURED = frozenset(
+    {"image", "images", "answer", "choices", "conversations", "texts", "image_info"}
+    | {"prompt", "reward_model", "extra_info", "turns", "meta"}
+)
+"""Fields whose CSV cells may hold a JSON list or object."""
+
+
+class Row(NamedTuple):
+    """A readable row, counted from 1."""
+
+    number: int
+    fields: dict[str, Any]
+
+
+class BadRow(NamedTuple):
+    """A row that can't be read; number 0 stands for the file as a whole."""
+
+    number: int
+    reason: str
+    message: str
+
+
+def is_record_file(name: str) -> bool:
+    """Whether a file name says that it holds records."""
+    stem = name.lower()
+    for suffix in _COMPRESSED:
+        stem = stem.removesuffix(suffix)
+    return stem.endswith(SUFFIXES)
+
+
+def is_saved_dataset(names: frozenset[str]) -> bool:
+    """Whether a folder with these file names was written by ``datasets.Dataset.save_to_disk``."""
+    return {"state.json", "dataset_info.json"} <= names
+
+
+def read_rows(path: Path) -> Iterator[Row | BadRow]:
+    """The rows of a record file, or of the folder of a saved dataset."""
+    if path.is_dir():
+        yield from _saved_dataset(path)
+        return
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    try:
+        if suffixes and suffixes[-1] == ".parquet":
+            yield from _parquet(path)
+            return
+        with _opened(path, _COMPRESSED.get(suffixes[-1]) if suffixes else None) as file:
+            yield from _csv(file) if ".csv" in suffixes[-2:] else _json(file)
+    except (OSError, EOFError, pa.ArrowException) as error:
+        text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        yield BadRow(0, "unreadable_file", f"reading stopped: {text}")
+
+
+def _opened(path: Path, compression: str | None) -> IO[bytes]:
+    if compression is None:
+        return path.open("rb", buffering=2**20)
+    stream = pa.CompressedInputStream(pa.OSFile(str(path), "rb"), compression)
+    return io.BufferedReader(stream, 2**20)
+
+
+def _json(file: IO[bytes]) -> Iterator[Row | BadRow]:
+    """JSON lines, an array, or a single object, told apart by the first characters."""
+    head = file.read(4096)
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        yield BadRow(0, "not_utf8", "the file is UTF-16; save it as UTF-8")
+        return
+    head = head.removeprefix(_UTF8_BOM)
+    start = head.lstrip()
+    rest = _Rejoined(head, file)
+    if start.startswith(b"["):
+        yield from _array(rest)
+    elif start.startswith(b"{") and _spread_over_lines(start):
+        yield from _array(rest, prefix="", multiple=True)
+    elif start:
+        yield from _lines(rest)
+    else:
+        yield BadRow(0, "empty_file", "the file holds no records")
+
+
+def _spread_over_lines(start: bytes) -> bool:
+    """Whether the first object goes on after its first line: a pretty-printed document, not JSON lines."""
+    line, newline, _ = start.partition(b"\n")
+    return bool(newline) and line.rstrip().endswith((b"{", b"[", b","))
+
+
+class _Rejoined(io.RawIOBase):
+    """A stream whose first bytes have been read already."""
+
+    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+        self._head, self._rest = head, rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
+        data = data or self._rest.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _lines(stream: io.RawIOBase) -> Iterator[Row | BadRow]:
+    file = io.BufferedReader(stream, 2**20)
+    number = 0
+    while line := file.readline(MAX_ROW_BYTES + 1):
+        number += 1
+        if len(line) > MAX_ROW_BYTES:
+            while line and not line.endswith(b"\n"):
+                line = file.readline(MAX_ROW_BYTES)
+            yield BadRow(number, "line_too_long", f"the line is longer than {MAX_ROW_BYTES // 2**20} MiB")
+        elif line.strip():
+            yield parse_line(number, line)
+
+
+def parse_line(number: int, line: bytes) -> Row | BadRow:
+    """One line of JSON as a row."""
+    try:
+        fields = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return BadRow(number, *_why_no_json(line, error))
+    if not isinstance(fields, dict):
+        return BadRow(number, "not_an_object", f"a row must be a JSON object, this is {_json_type(fields)}")
+    # Each key shows up once as '":'; equal counts prove that none was given twice, which no fast parser reports.
+    if len(_KEY.findall(line)) != _count_keys(fields) and (key := _duplicate_key(line)):
+        return BadRow(number, "duplicate_key", f"the field {key!r} is given twice")
+    return Row(number, fields)
+
+
+def _why_no_json(line: bytes, error: orjson.JSONDecodeError) -> tuple[str, str]:
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as broken:
+        return "not_utf8", f"byte {broken.start + 1} is not UTF-8"
+    if re.search(r"[\s:,\[](NaN|-?Infinity)\b", text):
+        return "not_a_number", "NaN and Infinity are no JSON; write null or leave the field out"
+    return "invalid_json", f"it is not valid JSON: {error.msg} (column {error.colno})"
+
+
+def _count_keys(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(_count_keys(item) for item in value.values() if isinstance(item, (dict, list)))
+    return sum(_count_keys(item) for item in value if isinstance(item, (dict, list)))
+
+
+class _Object(dict[str, Any]):
+    """A JSON object that notes a key given twice instead of forgetting the first value."""
+
+    duplicate: str | None = None
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key in self:
+            self.duplicate = key
+        super().__setitem__(key, value)
+
+
+def _first_duplicate(value: Any) -> str | None:
+    if isinstance(value, _Object):
+        return value.duplicate or next(filter(None, map(_first_duplicate, value.values())), None)
+    return next(filter(None, map(_first_duplicate, value)), None) if isinstance(value, list) else None
+
+
+def _duplicate_key(line: bytes) -> str | None:
+    return next(map(_first_duplicate, ijson.items(io.BytesIO(line), "", map_type=_Object)), None)
+
+
+def _array(stream: io.RawIOBase, prefix: str = "item", *, multiple: bool = False) -> Iterator[Row | BadRow]:
+    """The objects of a JSON array, streamed; a syntax error ends the file, since nothing shows where to go on."""
+    number = 0
+    items = ijson.items(stream, prefix, use_float=True, map_type=_Object, multiple_values=multiple, buf_size=2**16)
+    try:
+        for number, fields in enumerate(items, start=1):
+            if not isinstance(fields, dict):
+                yield BadRow(number, "not_an_object", f"a row must be a JSON object, this is {_json_type(fields)}")
+            elif key := _first_duplicate(fields):
+                yield BadRow(number, "duplicate_key", f"the field {key!r} is given twice")
+            else:
+                yield Row(number, fields)
+    except (ijson.JSONError, UnicodeDecodeError, ValueError) as error:
+        message = " ".join(str(error).split())[:160]
+        yield BadRow(number + 1, "invalid_json", f"the file breaks off here, the rest is unread: {message}")
+
+
+def _json_type(value: Any) -> str:
+    names = {list: "a list", str: "a string", bool: "true or false", int: "a number", float: "a number"}
+    return names.get(type(value), "null")
+
+
+def _csv(file: IO[bytes]) -> Iterator[Row | BadRow]:
+    csv.field_size_limit(MAX_ROW_BYTES)
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    reader = csv.reader(text, strict=True)
+    number = 0
+    try:
+        header = next(reader, [])
+        if len(set(header)) != len(header):
+            yield BadRow(0, "duplicate_key", "two columns have the same name")
+            return
+        for number, cells in enumerate(reader, start=1):
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                yield BadRow(number, "column_count", f"{len(cells)} cells for {len(header)} columns")
+            elif any("\udc80" <= char <= "\udcff" for char in chain(*cells)):
+                yield BadRow(number, "not_utf8", "the row is not UTF-8")
+            else:
+                yield Row(number, {name: _cell(name, cell) for name, cell in zip(header, cells, strict=True) if cell})
+    except csv.Error as error:
+        yield BadRow(number + 1, "invalid_csv", f"the file breaks off here, the rest is unread: {error}")
+
+
+def _cell(name: str, cell: str) -> Any:
+    if name in _STRUCTURED and cell[:1] in "[{":
+        try:
+            return orjson.loads(cell)
+        except orjson.JSONDecodeError:
+            return cell
+    return cell
+
+
+def _parquet(path: Path) -> Iterator[Row | BadRow]:
+    with pq.ParquetFile(path) as file:
+        yield from _table_rows(file.iter_batches(batch_size=256))
+
+
+def _saved_dataset(path: Path) -> Iterator[Row | BadRow]:
+    try:
+        state = orjson.loads((path / "state.json").read_bytes())
+        names = [str(Path(entry["filename"]).name) for entry in state["_data_files"]]
+        yield from _table_rows(chain.from_iterable(_arrow_batches(path / name) for name in names))
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        yield BadRow(0, "unreadable_file", f"no readable saved dataset: {' '.join(str(error).split())[:160]}")
+
+
+def _arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
+        yield from stream
+
+
+def _table_rows(batches: Iterator[pa.RecordBatch]) -> Iterator[Row | BadRow]:
+    number = 0
+    for batch in batches:
+        for start in range(0, len(batch), 64):
+            for fields in batch.slice(start, 64).to_pylist():
+                number += 1
+                yield Row(number, {key: value for key, value in _plain(fields).items() if value is not None})
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Arrow values as wire values: pictures as data URIs or paths (verl keeps its own cells), dates as text."""
+    verl = "reward_model" in fields
+    return {
+        key: value
+        if verl and key == "images"
+        else _picture(value)
+        if key in ("image", "images")
+        else _json_value(value)
+        for key, value in fields.items()
+    }
+
+
+def _picture(value: Any) -> Any:
+    """The cells of Hugging Face's ``Image`` feature, ``{bytes, path}``, or raw bytes, as references."""
+    if isinstance(value, list):
+        return [_picture(item) for item in value]
+    if isinstance(value, dict) and value.keys() <= {"bytes", "path"}:
+        return _picture(value["bytes"]) if value.get("bytes") else value.get("path")
+    if isinstance(value, bytes):
+        return f"data:image/{sniff(value[:16]) or 'unknown'};base64,{base64.b64encode(value).decode()}"
+    return value
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _json_value(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_json_value(item) for item in value]
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, (datetime, date, time)):
+        return value.isoformat()
+    return str(value) if isinstance(value, (Decimal, UUID, timedelta)) else value

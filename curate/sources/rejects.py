@@ -1,0 +1,26 @@
+"""What could not be read: a reason for the count, a sentence for the person."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Reject(NamedTuple):
+    """One row (or whole file) that did not become a sample; a line of ``rejects/part-*.jsonl``."""
+
+    file: str
+    """Path relative to the input's root."""
+    row: int
+    """Row counted from 1, or 0 for the file as a whole."""
+    reason: str
+    """Stable snake_case code."""
+    message: str
+    """What is wrong, for a person."""
+
+
+class RejectError(ValueError):
+    """Raised where reading a row finds that it can't become a sample."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

@@ -1,0 +1,182 @@
+"""The staging area of an ingest: shards collect beside the corpus' own and take their place together at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow.parquet as pq
+
+from curate.corpus import Corpus, Sample, atomic_file, sync_directory, to_table, write_shard
+from curate.sources.rejects import Reject
+
+SHARD_ROWS = 8192
+"""Samples in a shard: the unit of work, of resume and of memory."""
+
+
+def location_key(root: int, relative: str) -> int:
+    """64-bit key of an image file."""
+    return int.from_bytes(hashlib.blake2b(f"{root}\0{relative}".encode(), digest_size=8).digest())
+
+
+class Staging:
+    """Collects the outcomes of rows in input order and writes a shard whenever one is full.
+
+    Everything is kept in files: ``samples.partial/part-K.parquet`` is written last of its part, after the rejects and
+    the image locations of the same rows, so an existing samples shard means that all of its rows are settled.
+    """
+
+    def __init__(self, corpus: Corpus, input_hash: str) -> None:
+        self._corpus, self._hash = corpus, input_hash
+        self._samples_dir = corpus.path / "samples.partial"
+        self._rejects_dir = corpus.path / "rejects.partial"
+        self._marker = corpus.path / "ingest.partial.json"
+        self._pending: list[Sample] = []
+        self._rejects: list[Reject] = []
+        self._locations = array("Q")
+        self._seen = _SeenIds()
+        self.rows = 0
+        """Rows settled in finished shards; an ingest that goes on skips as many."""
+        self.samples = 0
+        self._settled = 0
+        state = self._state()
+        self.finished = bool(state.get("finished"))
+        if state.get("input") != input_hash:
+            self._start_over()
+        elif not self.finished:
+            self._go_on()
+
+    def _state(self) -> dict[str, object]:
+        try:
+            state = orjson.loads(self._marker.read_bytes())
+        except (OSError, orjson.JSONDecodeError):
+            return {}
+        return state if isinstance(state, dict) else {}
+
+    def _start_over(self) -> None:
+        self.finished = False
+        for folder in (self._samples_dir, self._rejects_dir):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+        self._mark(finished=False)
+
+    def _go_on(self) -> None:
+        parts = self._shards()
+        for part in parts:
+            self._seen.add_all(pq.read_table(part, columns=["id"])["id"].to_pylist())
+            self.samples += pq.read_metadata(part).num_rows
+        if parts:
+            metadata = pq.read_schema(parts[-1]).metadata or {}
+            self.rows = self._settled = int(metadata[b"curate.fingerprint"].split(b":")[0])
+        for folder in (self._rejects_dir,):
+            for leftover in folder.glob("part-*"):
+                if not (self._samples_dir / f"{leftover.name.split('.')[0]}.parquet").exists():
+                    leftover.unlink()
+
+    def _shards(self) -> list[Path]:
+        return sorted(self._samples_dir.glob("part-*.parquet"))
+
+    def _mark(self, *, finished: bool) -> None:
+        with atomic_file(self._marker) as file:
+            file.write(orjson.dumps({"input": self._hash, "finished": finished}))
+
+    def add(self, result: Sample | Reject, locations: Sequence[int]) -> None:
+        """Settle one row."""
+        self._settled += 1
+        self._locations.extend(locations)
+        if isinstance(result, Reject):
+            self._rejects.append(result)
+        elif self._seen.add(result.id):
+            self._pending.append(result)
+            self.samples += 1
+        else:
+            origin = result.origin
+            self._rejects.append(
+                Reject(origin.file, origin.row, "duplicate", f"the same content is there already as {result.id}")
+            )
+        if len(self._pending) >= SHARD_ROWS:
+            self._write_part()
+
+    def _write_part(self) -> None:
+        name = f"part-{len(self._shards()):05d}"
+        with atomic_file(self._rejects_dir / f"{name}.locations") as file:
+            file.write(self._locations.tobytes())
+        if self._rejects:
+            with atomic_file(self._rejects_dir / f"{name}.jsonl") as file:
+                file.writelines(
+                    orjson.dumps(reject._asdict(), option=orjson.OPT_APPEND_NEWLINE) for reject in self._rejects
+                )
+        digest = hashlib.sha256("".join(sample.id for sample in self._pending).encode()).hexdigest()
+        write_shard(self._samples_dir / f"{name}.parquet", to_table(self._pending), f"{self._settled}:{digest}")
+        self._pending, self._rejects, self._locations = [], [], array("Q")
+
+    def is_referenced(self, key: int) -> bool:
+        """Whether any row so far referred to the image file with this :func:`location_key`."""
+        if not hasattr(self, "_sorted"):
+            parts = [np.fromfile(path, dtype=np.uint64) for path in sorted(self._rejects_dir.glob("*.locations"))]
+            self._sorted = np.unique(np.concatenate([*parts, np.frombuffer(self._locations, dtype=np.uint64)]))
+        place = int(np.searchsorted(self._sorted, np.uint64(key)))
+        return place < len(self._sorted) and int(self._sorted[place]) == key
+
+    def finish(self) -> None:
+        """Write the last part; from here on nothing is read from the inputs again."""
+        self._write_part()
+        for path in self._rejects_dir.glob("*.locations"):
+            path.unlink()
+        self._mark(finished=True)
+        self.finished = True
+
+    def publish(self, roots: list[str]) -> None:
+        """Put the staged shards in the place of the corpus' own. Can be repeated after a crash at any point."""
+        info = self._corpus.info
+        info.complete = False
+        self._corpus.save()
+        for staged, final in ((self._samples_dir, "samples"), (self._rejects_dir, "rejects")):
+            if staged.exists():
+                shutil.rmtree(self._corpus.path / final, ignore_errors=True)
+                staged.rename(self._corpus.path / final)
+        sync_directory(self._corpus.path)
+        info.roots, info.input_hash, info.complete = roots, self._hash, True
+        self._corpus.save()
+        self._marker.unlink(missing_ok=True)
+
+
+class _SeenIds:
+    """A set of sample ids in 16 bytes each: sorted runs that are merged when they are of like size."""
+
+    def __init__(self) -> None:
+        self._recent: set[bytes] = set()
+        self._runs: list[npt.NDArray[np.void]] = []
+
+    def add(self, sample_id: str) -> bool:
+        """Add an id; False if it was there."""
+        key = bytes.fromhex(sample_id[:32])
+        if key in self._recent or any(_contains(run, key) for run in self._runs):
+            return False
+        self._recent.add(key)
+        if len(self._recent) >= SHARD_ROWS:
+            self._spill()
+        return True
+
+    def add_all(self, sample_ids: Sequence[str]) -> None:
+        """Add ids that are known to be new."""
+        self._recent.update(bytes.fromhex(sample_id[:32]) for sample_id in sample_ids)
+        self._spill()
+
+    def _spill(self) -> None:
+        run = np.sort(np.frombuffer(b"".join(self._recent), dtype="S16"))
+        self._recent.clear()
+        while self._runs and len(self._runs[-1]) <= len(run):
+            run = np.sort(np.concatenate([self._runs.pop(), run]))
+        self._runs.append(run)
+
+
+def _contains(run: npt.NDArray[np.void], key: bytes) -> bool:
+    place = int(np.searchsorted(run, np.bytes_(key)))
+    return place < len(run) and bool(run[place] == np.bytes_(key))

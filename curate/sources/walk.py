@@ -1,0 +1,143 @@
+"""The one walk over an input: every file, in a fixed order, with what it is for."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from curate.sources.readers import is_record_file, is_saved_dataset
+from curate.sources.rejects import Reject
+
+_PICTURES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+_DICOM = frozenset({".dcm", ".dicom", ".ima"})
+_CAPTIONS = (".txt", ".json")
+
+
+class Item(NamedTuple):
+    """A thing to ingest."""
+
+    use: Literal["records", "dataset", "captioned", "bare_image"]
+    """Records of a file; a saved dataset's folder; an image with sidecar texts; an image without any."""
+    path: str
+    """Relative to the input's root, with forward slashes."""
+    sidecars: tuple[str, ...] = ()
+    """Files beside an image that describe it, relative to the root."""
+
+
+def walk(root: Path) -> Iterator[Item | Reject]:
+    """Everything under ``root`` (a folder or a single file) in a fixed order; what is of no use comes as a Reject.
+
+    Names that begin with a dot, and ``__MACOSX`` folders, are the system's own and are passed over.
+    """
+    if root.is_file():
+        yield Item("records", root.name) if is_record_file(root.name) else Item("bare_image", root.name)
+        return
+    yield from _walk_folder(root, "")
+
+
+def listing_hash(root: Path) -> str:
+    """SHA-256 over the names, sizes and modification times of all files: equal while nothing has changed."""
+    digest = hashlib.sha256()
+    if root.is_file():
+        status = root.stat()
+        digest.update(f"{root.name}\0{status.st_size}\0{status.st_mtime_ns}".encode(errors="surrogateescape"))
+    else:
+        for folder, entry in _entries(root, ""):
+            status = entry.stat(follow_symlinks=False)
+            if not stat.S_ISDIR(status.st_mode):
+                line = f"{folder}{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\n"
+                digest.update(line.encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _entries(root: Path, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    for entry in _listed(root / folder):
+        yield folder, entry
+        if entry.is_dir(follow_symlinks=False):
+            yield from _entries(root, f"{folder}{entry.name}/")
+
+
+def _listed(path: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(path) as entries:
+        kept = [entry for entry in entries if not entry.name.startswith(".") and entry.name != "__MACOSX"]
+    return sorted(kept, key=lambda entry: entry.name)
+
+
+def _walk_folder(root: Path, folder: str) -> Iterator[Item | Reject]:
+    try:
+        entries = _listed(root / folder)
+    except OSError as error:
+        yield Reject(folder or ".", 0, "unreadable_file", f"the folder can't be listed: {error.strerror}")
+        return
+    files: list[str] = []
+    folders: list[str] = []
+    for entry in entries:
+        reject = _unusable(entry, root)
+        if reject:
+            yield Reject(_printable(folder + entry.name), 0, *reject)
+        elif entry.is_dir():
+            folders.append(entry.name)
+        else:
+            files.append(entry.name)
+    if is_saved_dataset(frozenset(files)):
+        yield Item("dataset", folder.rstrip("/") or ".")
+        return
+    yield from _group(folder, files)
+    for name in folders:
+        yield from _walk_folder(root, f"{folder}{name}/")
+
+
+def _unusable(entry: os.DirEntry[str], root: Path) -> tuple[str, str] | None:
+    try:
+        entry.name.encode()
+    except UnicodeEncodeError:
+        return "bad_path", "the file's name is not UTF-8"
+    if entry.is_symlink():
+        return _unusable_link(Path(entry.path), root)
+    if not (entry.is_dir() or entry.is_file()):
+        return "not_a_regular_file", "a FIFO, socket or device, not a file"
+    return None
+
+
+def _unusable_link(link: Path, root: Path) -> tuple[str, str] | None:
+    if link.is_dir():
+        return "link_to_folder", "links to folders are not followed; name that folder as an input of its own"
+    if not link.exists():
+        return "missing_file", "the link leads nowhere"
+    if not link.resolve().is_relative_to(root.resolve()):
+        return "outside_root", "the link leads out of the input; copy the file in"
+    return None if link.is_file() else ("not_a_regular_file", "a link to a FIFO, socket or device")
+
+
+def _group(folder: str, files: list[str]) -> Iterator[Item | Reject]:
+    """The files of one folder: images with their sidecars, record files, and the rest as rejects."""
+    names = set(files)
+    sidecars: set[str] = set()
+    pictures: dict[str, tuple[str, ...]] = {}
+    for name in files:
+        suffix = Path(name).suffix.lower()
+        if suffix in _PICTURES | _DICOM or not suffix:
+            stems = (Path(name).stem, name)
+            beside = (stem + caption for stem in stems for caption in _CAPTIONS)
+            pictures[name] = tuple(sidecar for sidecar in dict.fromkeys(beside) if sidecar in names)
+            sidecars.update(pictures[name])
+    for name in files:
+        if name in pictures:
+            described = tuple(folder + sidecar for sidecar in pictures[name])
+            yield Item("captioned" if described else "bare_image", folder + name, described)
+        elif name in sidecars:
+            continue
+        elif is_record_file(name):
+            yield Item("records", folder + name)
+        elif name.lower().endswith(".txt"):
+            yield Reject(folder + name, 0, "text_without_image", "there is no image of this name beside it")
+        else:
+            yield Reject(folder + name, 0, "unknown_file_type", "neither an image nor records nor a caption")
+
+
+def _printable(path: str) -> str:
+    return path.encode(errors="backslashreplace").decode()

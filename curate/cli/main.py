@@ -65,7 +65,7 @@ def main() -> None:
         # The reader of our output left (``curate ... | head``); there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 128 + signal.SIGPIPE
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - what is not explained is raised again
         status = _explain(error)
     sys.exit(status or 0)
 

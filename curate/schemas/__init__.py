@@ -6,10 +6,12 @@ validation error into field and sentence.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from curate.schemas.base import IMAGE_PLACEHOLDER, WireRecord
 from curate.schemas.conversation import Conversation, Message
@@ -63,21 +65,92 @@ class Problem(NamedTuple):
     """A plain sentence."""
 
 
-_PYDANTIC_WORDS = {"string_type": "wrong_type", "list_type": "wrong_type", "dict_type": "wrong_type"}
-_UNION_TAGS = ("str", "int", "float", "list[", "dict[", "constrained-", "function-", "VerlImage", "SampleRecord")
+_TYPES = {
+    "string_type": "a string",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bytes_type": "bytes",
+    "list_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+}
+"""Pydantic's errors about the type of a value, and the type that each asks for."""
+
+_BRANCH = re.compile(r"str|int|float|VerlImage|(list|dict|function-\w+)\[.+\]", re.DOTALL)
+"""A step of an error's location that names the branch of a union and not a field."""
 
 
 def problems(error: ValidationError) -> list[Problem]:
-    """The distinct problems in ``error``, with the branches of unions left out of the field paths."""
-    found: dict[tuple[str, str], Problem] = {}
-    for entry in error.errors(include_url=False, include_input=False):
-        place = [str(step) for step in entry["loc"] if not str(step).startswith(_UNION_TAGS)]
-        field, code = ".".join(place), _PYDANTIC_WORDS.get(entry["type"], entry["type"])
-        message = entry["msg"]
-        if code == "missing":
-            message = "it is missing"
-        found.setdefault((field, code), Problem(code, field, message[:1].lower() + message[1:]))
-    return list(found.values())
+    """The distinct problems in ``error``, each a sentence about one field of the record as it was written.
+
+    Pydantic tells for every branch of a union why it does not fit. Here a value of a wrong type is one problem that
+    names all types it may have; and a value that fits one branch in its type is judged by that branch alone.
+    """
+    by_place: dict[tuple[str, ...], list[ErrorDetails]] = {}
+    for entry in error.errors(include_url=False):
+        place = tuple(str(step) for step in entry["loc"] if not _BRANCH.fullmatch(str(step)))
+        by_place.setdefault(place, []).append(entry)
+    outer = {place[:depth] for place in by_place for depth in range(len(place))}
+    found: dict[Problem, None] = {}
+    for place, entries in by_place.items():
+        others = [entry for entry in entries if entry["type"] not in _TYPES]
+        if others:
+            found.update((_problem(place, entry), None) for entry in others)
+        elif place not in outer:
+            found[Problem("wrong_type", ".".join(place), _wrong_type(entries))] = None
+    return list(found)
+
+
+def _problem(place: tuple[str, ...], entry: ErrorDetails) -> Problem:
+    if place and place[-1] == "[key]":
+        return Problem(entry["type"], ".".join(place[:-2]), f"the key {shown(entry['input'])}: {_sentence(entry)}")
+    return Problem(entry["type"], ".".join(place), _sentence(entry))
+
+
+def _sentence(entry: ErrorDetails) -> str:
+    context = entry.get("ctx", {})
+    match entry["type"]:
+        case "missing":
+            return "it is missing"
+        case "literal_error":
+            return f"it must be {context['expected']}, this is {shown(entry['input'])}"
+        case "too_short":
+            return f"it must have at least {context['min_length']} entries, this has {context['actual_length']}"
+        case "string_pattern_mismatch":
+            return f"it must match the pattern {context['pattern']}, this is {shown(entry['input'])}"
+        case "greater_than_equal":
+            return f"it must be at least {context['ge']}, this is {shown(entry['input'])}"
+    message = entry["msg"]
+    return message[:1].lower() + message[1:]
+
+
+def _wrong_type(entries: list[ErrorDetails]) -> str:
+    wanted = dict.fromkeys(map(_wanted, entries))
+    if "a number" in wanted:
+        wanted.pop("a whole number", None)
+    *most, last = wanted
+    names = f"{', '.join(most)} or {last}" if most else last
+    return f"it must be {names}, this is {type_name(entries[0]['input'])}"
+
+
+def _wanted(entry: ErrorDetails) -> str:
+    of_strings = entry["type"] == "list_type" and str(entry["loc"][-1]).endswith(("[str]", ", str]]"))
+    return "a list of strings" if of_strings else _TYPES[entry["type"]]
+
+
+def type_name(value: Any) -> str:
+    """What a JSON value is, for a sentence: a string, a number, null, ..."""
+    names = {str: "a string", bool: "true or false", int: "a number", float: "a number", bytes: "bytes"}
+    if isinstance(value, Mapping):
+        return "an object"
+    return "a list" if isinstance(value, (list, tuple)) else names.get(type(value), "null")
+
+
+def shown(value: Any) -> str:
+    """A value in a sentence: a short string or number as it is, of anything else only what it is."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= 40 else f"{value[:40]}…")
+    return str(value) if type(value) in (int, float) else type_name(value)
 
 
 __all__ = [
@@ -105,5 +178,7 @@ __all__ = [
     "expected_fields",
     "problems",
     "recognise",
+    "shown",
+    "type_name",
     "verl_choices",
 ]

@@ -20,7 +20,7 @@ class Message(WireRecord):
 
 
 class Conversation(WireRecord):
-    """The seed's SFT record. Text-only when ``image`` is absent.
+    """Instructions and expected answers in turns, with or without images; text-only when ``image`` is absent.
 
     An optional system message comes first; then human and gpt alternate, human first, gpt last: LLaMA-Factory drops any
     other order with only a warning.

@@ -10,7 +10,7 @@ from curate.schemas.base import FilledText, WireRecord
 
 
 class ImageCaption(WireRecord):
-    """The seed's CPT record, ``{"image": "a.png", "text": "..."}``.
+    """An image, or a few related ones, and its text: ``{"image": "a.png", "text": "..."}``.
 
     The text is taken literally: ``<image>`` in it is three syllables of prose, not a placeholder.
     """

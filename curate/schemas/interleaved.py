@@ -10,7 +10,7 @@ from curate.schemas.base import FilledText, WireRecord, record_error
 
 
 class ImageInfo(WireRecord):
-    """The image of one slot: its bytes as base64 (the seed's form) or a path."""
+    """The image of one slot: its bytes as base64, or a path."""
 
     image_base64: FilledText | None = None
     """Base64 of a PNG or JPEG file, or a data URI."""
@@ -26,7 +26,7 @@ class ImageInfo(WireRecord):
 
 
 class Interleaved(WireRecord):
-    """The seed's document: ``texts`` and ``image_info`` of equal length, exactly one non-null in each slot."""
+    """A document in reading order: ``texts`` and ``image_info`` of equal length, exactly one non-null in each slot."""
 
     texts: list[FilledText | None] = Field(min_length=1)
     """Text of each slot, null where the slot is an image."""

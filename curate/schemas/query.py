@@ -13,7 +13,7 @@ Answer = FilledText | int | float
 
 
 class Query(WireRecord):
-    """The seed's RLVR record: ``query``, ``answer`` and ``query_type``, which names how the reward is computed."""
+    """A question with a verifiable answer: ``query``, ``answer`` and ``query_type``, which names the reward."""
 
     query: FilledText
     """The user's instruction. With images and no ``<image>`` in it, the images come before the text."""

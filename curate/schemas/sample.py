@@ -52,6 +52,9 @@ class SampleRecord(WireRecord):
     answer: list[FilledText] = []
     query_type: str | None = None
     choices: list[SampleChoice] = []
+    privacy: Literal["unknown", "identified", "deidentified"] = "unknown"
+    """``identified`` samples are never sent to a judge."""
+
     meta: dict[str, Any] = {}
 
     @model_validator(mode="after")

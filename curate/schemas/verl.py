@@ -37,7 +37,7 @@ class RewardModel(WireRecord):
 
 
 class VerlRow(WireRecord):
-    """One row of verl's train or validation file, as the seed writes it."""
+    """One row of verl's train or validation file."""
 
     data_source: FilledText
     """Name of the data set; verl reports metrics by it."""

@@ -3,8 +3,9 @@
 What the Sample normalises is noted in ``Sample.wire``, so that wire -> Sample -> wire is the identity:
 
 ``format``        name of the wire format
-``image``         "scalar" or "list": how image-caption, conversation and query records wrote their images (absent: they had none)
-``spelled``       for each image null (a path) or the text before its base64 data; absent when all are paths
+``image``         "scalar" or "list": how an image-caption, conversation or query record wrote its images; absent: none
+``spelled``       for each reference null (a path) or the text before its base64 data; absent when all are paths
+``frames``        for each reference its number of pictures; absent when each is one (no multi-frame file)
 ``placeholders``  false when a query had images but no ``<image>`` in its text
 ``answer``        the raw answer, unless it was a list of strings
 ``choices``       "list" or "dict"
@@ -61,13 +62,20 @@ class _Pictures:
 
     def wire(self) -> dict[str, Any]:
         spelled = [intake.spelling for intake in self._intakes]
-        return {"spelled": spelled} if any(spelling is not None for spelling in spelled) else {}
+        frames = [len(intake.images) for intake in self._intakes]
+        wire: dict[str, Any] = {}
+        if any(spelling is not None for spelling in spelled):
+            wire["spelled"] = spelled
+        if any(count != 1 for count in frames):
+            wire["frames"] = frames
+        return wire
 
     def dicom(self) -> dict[str, Any] | None:
         return next((intake.dicom for intake in self._intakes if intake.dicom is not None), None)
 
-    def privacy(self) -> Privacy:
-        states = {intake.privacy for intake in self._intakes}
+    def privacy(self, stated: Privacy = "unknown") -> Privacy:
+        """The strictest of what the files say and what the record states."""
+        states = {stated, *(intake.privacy for intake in self._intakes)}
         return "identified" if "identified" in states else "deidentified" if "deidentified" in states else "unknown"
 
 
@@ -101,9 +109,8 @@ def to_sample(
         orjson.dumps((meta, wire))
     except TypeError as error:
         raise RejectError("not_json", f"an extra field can't be kept as JSON: {error}") from None
-    return Sample(
-        images=tuple(pictures.images), origin=origin, privacy=pictures.privacy(), meta=meta, wire=wire, **fields
-    )
+    fields.setdefault("privacy", pictures.privacy())
+    return Sample(images=tuple(pictures.images), origin=origin, meta=meta, wire=wire, **fields)
 
 
 def _references(value: str | list[str] | None, wire: dict[str, Any]) -> list[str]:
@@ -208,6 +215,7 @@ def _sample(record: SampleRecord, pictures: _Pictures, wire: dict[str, Any], met
         "answer": tuple(record.answer),
         "query_type": record.query_type,
         "choices": tuple((choice.label, choice.text) for choice in record.choices),
+        "privacy": pictures.privacy(record.privacy),
         **named,
     }
 
@@ -249,7 +257,7 @@ def _cell_reference(cell: str | VerlImage) -> str | bytes:
 
 
 def _without_bytes(cell: VerlImage) -> dict[str, Any]:
-    return cell.model_dump(exclude={"bytes"}, exclude_unset=True) | ({"bytes": True} if cell.bytes is not None else {})
+    return cell.model_dump(exclude_unset=True) | ({"bytes": True} if cell.bytes is not None else {})
 
 
 def _keep_nested(wire: dict[str, Any], field: str, rows: Sequence[WireRecord | None]) -> None:

@@ -23,7 +23,15 @@ from curate.sources.dicom_header import (
     starts_like_dicom,
     value_of,
 )
-from curate.sources.dicom_pixels import GREY, PixelLayout, check_size, check_stored, iter_frames, read_layout
+from curate.sources.dicom_pixels import (
+    GREY,
+    PixelLayout,
+    check_size,
+    check_stored,
+    check_transfer_syntax,
+    iter_frames,
+    read_layout,
+)
 from curate.sources.dicom_render import (
     GreyTransform,
     Pixels,
@@ -47,10 +55,12 @@ _PNG_LEVEL = 4
 """As small as level 6 within a few percent, in a third of its time on radiographs."""
 _CODE = re.compile(r"[A-Z0-9][A-Z0-9 _/&.-]{0,31}")
 _LONG_NUMBER = re.compile(r"\d{5}")
-_NOT_PICTURES = ("Segmentation", "RT Dose", "Label Map")
-"""SOP classes with pixel data whose values are labels or doses, by the start of their name."""
-_LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
-"""Label Map Segmentation Storage, younger than pydicom 3.0's dictionary."""
+_NOT_PICTURES = {
+    "1.2.840.10008.5.1.4.1.1.66.4": "Segmentation",
+    "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation",
+    "1.2.840.10008.5.1.4.1.1.481.2": "RT Dose",
+}
+"""SOP classes with pixel data whose values are labels or doses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +105,7 @@ def read_dicom(path: Path, *, max_pixels: int = MAX_PIXELS, max_frames: int = MA
     """
     with refusing("bad_header", "its header cannot be parsed"), opened(path) as header:
         _check_kind(header)
+        check_transfer_syntax(header)
         layout = read_layout(header)
         check_size(layout, max_pixels=max_pixels, max_frames=max_frames)
         # Decoders know the pixels and the numbers that describe them, so what they say identifies nobody.
@@ -107,14 +118,12 @@ def read_dicom(path: Path, *, max_pixels: int = MAX_PIXELS, max_frames: int = MA
 def _check_kind(header: Header) -> None:
     """Refuse objects that are no pictures, by the name of their SOP class."""
     uid = _sop_class(header)
-    has_pixels = bool(header.file.read(1))
-    if has_pixels:
-        header.file.seek(-1, 1)
-    if has_pixels and not (uid.name.startswith(_NOT_PICTURES) or uid == _LABEL_MAP):
+    name = _NOT_PICTURES.get(uid)
+    if name is None and header.has_pixels:
         return
-    if not has_pixels and ("Image" in uid.name or not uid.keyword):
+    if name is None and ("Image" in uid.name or not uid.keyword):
         raise DicomError("no_pixels", "it ends before its pixel data, or never had any")
-    name = "Label Map Segmentation" if uid == _LABEL_MAP else uid.name.removesuffix(" Storage")
+    name = name or uid.name.removesuffix(" Storage")
     kind = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     raise DicomError(f"not_an_image:{kind}", f"it is no picture but a DICOM object of the kind {name}")
 

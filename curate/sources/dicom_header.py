@@ -114,6 +114,8 @@ class Header:
     """As declared by the file, or inferred from the first bytes when it declares none."""
     encoding: UID
     """How ``file`` is encoded: differs from ``transfer_syntax`` for a deflated data set, which is inflated here."""
+    has_pixels: bool
+    """Whether there is a pixel data element, of any length."""
 
 
 @contextmanager
@@ -158,7 +160,7 @@ def _read(stream: BinaryIO, path: Path) -> Header:
     # Some writers declare explicit VR and write implicit, or the other way round. An even length never looks like a VR.
     if encoding in (ExplicitVRLittleEndian, ImplicitVRLittleEndian):
         encoding = ExplicitVRLittleEndian if pixel_data[4:6] in _PIXEL_DATA_VR else ImplicitVRLittleEndian
-    return Header(dataset, stream, declared or encoding, encoding)
+    return Header(dataset, stream, declared or encoding, encoding, len(pixel_data) == 8)
 
 
 def _inflate(stream: BinaryIO, start: int) -> BytesIO:
@@ -185,9 +187,9 @@ def value_of(dataset: Dataset, keyword: str) -> Any:
 def numbers(dataset: Dataset, keyword: str) -> list[float]:
     """The values of a numeric attribute; empty unless every one of them is a finite number."""
     value = value_of(dataset, keyword)
-    items = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else [value]
+    several = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else [value]
     try:
-        found = [float(item) for item in items]
+        found = [float(item) for item in several]
     except (TypeError, ValueError, OverflowError):
         return []
     return found if all(math.isfinite(item) for item in found) else []

@@ -29,6 +29,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from curate.sources import dicom_jpeg
 from curate.sources.dicom_header import DicomError, Header, integer, value_of
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
@@ -37,9 +38,9 @@ COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 # One decoder for each transfer syntax, so that the same file gives the same pixels whatever else is installed.
 _DECODERS = {
     JPEGBaseline8Bit: "pillow",
-    JPEGExtended12Bit: "pillow",
-    JPEGLossless: "gdcm",
-    JPEGLosslessSV1: "gdcm",
+    JPEGExtended12Bit: dicom_jpeg.NAME,
+    JPEGLossless: dicom_jpeg.NAME,
+    JPEGLosslessSV1: dicom_jpeg.NAME,
     JPEGLSLossless: "pyjpegls",
     JPEGLSNearLossless: "pyjpegls",
     JPEG2000Lossless: "pylibjpeg",
@@ -47,12 +48,13 @@ _DECODERS = {
     HTJ2KLossless: "pylibjpeg",
     HTJ2KLosslessRPCL: "pylibjpeg",
     HTJ2K: "pylibjpeg",
-    RLELossless: "pylibjpeg",
+    RLELossless: "pydicom",  # the one in pylibjpeg-rle is faster, and panics on damaged frames
 }
-_OPTIONAL_PACKAGES = {"gdcm": "python-gdcm", "pylibjpeg": "pylibjpeg-libjpeg"}
+dicom_jpeg.register()
 
 _ITEM, _DELIMITER = 0xFFFEE000, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
+_JPEG_START, _JPEG_END, _J2K_START = b"\xff\xd8", b"\xff\xd9", b"\xff\x4f\xff\x51"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,20 @@ class PixelLayout:
         """Bytes of all frames when they are not compressed."""
         samples = 2 if self.photometric == "YBR_FULL_422" else self.samples
         return math.ceil(self.rows * self.columns * self.frames * samples * self.bits_allocated / 8)
+
+
+def check_transfer_syntax(header: Header) -> None:
+    """Check that the pixels can be decoded here. Raises DicomError (unsupported_transfer_syntax, missing_decoder)."""
+    syntax = header.encoding
+    if syntax.is_private or not syntax.is_transfer_syntax:
+        raise DicomError("unsupported_transfer_syntax", "its transfer syntax is private or unknown")
+    if not syntax.is_encapsulated:
+        return
+    plugin = _DECODERS.get(syntax)
+    if plugin is None:
+        raise DicomError("unsupported_transfer_syntax", f"its pixels are {syntax.name}, which is not read")
+    if plugin not in get_decoder(syntax).available_plugins:
+        raise DicomError("missing_decoder", f"its pixels are {syntax.name}: install the package {plugin}")
 
 
 def read_layout(header: Header) -> PixelLayout:
@@ -119,16 +135,14 @@ def check_size(layout: PixelLayout, *, max_pixels: int, max_frames: int) -> None
 
 
 def check_stored(header: Header, layout: PixelLayout) -> None:
-    """Check that the pixel data is whole and that a decoder for it is here, before anything is decoded.
+    """Check that the pixel data is whole, before anything is decoded.
 
     Decoders fill what is missing with grey instead of failing, and allocate what the compressed stream asks for rather
     than what the header does, so both are looked at first. ``header.file`` is left where it was.
-    Raises DicomError (no_pixels, unsupported_transfer_syntax, missing_decoder, truncated, decode_failed).
+    Raises DicomError (truncated, decode_failed).
     """
     file = header.file
     start = file.tell()
-    if header.encoding.is_private or not header.encoding.is_transfer_syntax:
-        raise DicomError("unsupported_transfer_syntax", "its transfer syntax is private or unknown")
     length = _enter_pixel_data(header)
     if not header.encoding.is_encapsulated:
         if length == _UNDEFINED:
@@ -137,7 +151,6 @@ def check_stored(header: Header, layout: PixelLayout) -> None:
         if present < layout.stored_bytes():
             raise DicomError("truncated", f"it holds {present:,} of the {layout.stored_bytes():,} bytes of its pixels")
     else:
-        _check_decoder(header, layout)
         pixels = file.tell()
         _check_fragments(file)
         file.seek(pixels)
@@ -157,7 +170,7 @@ def iter_frames(header: Header, layout: PixelLayout) -> Iterator[NDArray[Any]]:
     # attributes it finds.
     decoded = iter_pixels(
         header.file,
-        decoding_plugin=_decoder(header, layout) if header.encoding.is_encapsulated else "",
+        decoding_plugin=_DECODERS.get(header.encoding, ""),
         transfer_syntax_uid=header.encoding,
         rows=layout.rows,
         columns=layout.columns,
@@ -193,23 +206,6 @@ def _size_of(file: BinaryIO) -> int:
     return size
 
 
-def _decoder(header: Header, layout: PixelLayout) -> str:
-    """Name of pydicom's plugin for the compressed pixels."""
-    if header.encoding == JPEGExtended12Bit and layout.bits_stored > 8:
-        return "pylibjpeg"
-    return _DECODERS[header.encoding]
-
-
-def _check_decoder(header: Header, layout: PixelLayout) -> None:
-    name = header.encoding.name
-    if header.encoding not in _DECODERS:
-        raise DicomError("unsupported_transfer_syntax", f"its pixels are {name}, which is not read")
-    plugin = _decoder(header, layout)
-    if plugin not in get_decoder(header.encoding).available_plugins:
-        package = _OPTIONAL_PACKAGES.get(plugin, plugin)
-        raise DicomError("missing_decoder", f"its pixels are {name} with {layout.bits_stored} bits: install {package}")
-
-
 def _check_fragments(file: BinaryIO) -> None:
     """Walk the items of compressed pixel data: each must end within the file."""
     size = _size_of(file)
@@ -240,7 +236,7 @@ def _encoded_frames(header: Header, layout: PixelLayout) -> Iterator[bytes]:
 
 def _check_codestream(frame: bytes, layout: PixelLayout) -> None:
     """Compare the picture size inside a JPEG or JPEG 2000 stream with the header's; RLE carries none."""
-    found = _jpeg_2000_size(frame) if b"\xff\x4f\xff\x51" in frame[:4096] else _jpeg_size(frame)
+    found = _jpeg_2000_size(frame) if _J2K_START in frame[:4096] else _jpeg_size(frame)
     expected = (layout.columns, layout.rows, layout.samples)
     if found is not None and found != expected:
         raise DicomError(
@@ -249,11 +245,13 @@ def _check_codestream(frame: bytes, layout: PixelLayout) -> None:
                 *found, *expected
             ),
         )
+    if frame.startswith(_JPEG_START) and _JPEG_END not in frame[-16:]:
+        raise DicomError("truncated", "a compressed picture in it ends early")
 
 
 def _jpeg_2000_size(frame: bytes) -> tuple[int, int, int]:
     """Width, height and components from the SIZ marker segment (ISO/IEC 15444-1, A.5.1)."""
-    siz = frame.index(b"\xff\x4f\xff\x51") + 4
+    siz = frame.index(_J2K_START) + 4
     right, bottom, left, top = struct.unpack_from(">4L", frame, siz + 4)
     (components,) = struct.unpack_from(">H", frame, siz + 36)
     return right - left, bottom - top, components
@@ -261,7 +259,7 @@ def _jpeg_2000_size(frame: bytes) -> tuple[int, int, int]:
 
 def _jpeg_size(frame: bytes) -> tuple[int, int, int] | None:
     """Width, height and components from the first frame header of JPEG or JPEG-LS (ISO/IEC 10918-1, B.2.2)."""
-    if not frame.startswith(b"\xff\xd8"):
+    if not frame.startswith(_JPEG_START):
         return None
     at = 2
     while at + 10 <= len(frame):

@@ -176,14 +176,15 @@ def read_palette(dataset: Dataset, encoding: UID) -> tuple[int, Grey]:
     descriptor = numbers(dataset, "RedPaletteColorLookupTableDescriptor")
     if len(descriptor) != 3:
         raise DicomError("bad_header", "its palette has no descriptor")
-    count, first, bits = int(descriptor[0]) or 2**16, int(descriptor[1]), int(descriptor[2])
-    table = apply_color_lut(np.arange(first, first + count, dtype=np.int32), dataset)[:, :3]
-    if table.dtype.itemsize == 1:
-        return first, table
-    if not encoding.is_little_endian and "RedPaletteColorLookupTableData" in dataset:
-        table = table.byteswap()  # pydicom takes the entries of a big-endian file as little-endian
-    # Entries of 8 bits are sometimes stored in the low byte of 16-bit words.
-    return first, (table >> (8 if bits > 8 and table.max() > 255 else 0)).astype(np.uint8)
+    count, first = int(descriptor[0]) or 2**16, int(descriptor[1])
+    keywords = (f"{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue"))
+    columns = [data for keyword in keywords if (data := value_of(dataset, keyword))]
+    if len(columns) == 3:
+        table = np.stack([_entries(data, count, encoding) for data in columns], axis=1)
+    else:
+        table = apply_color_lut(np.arange(first, first + count, dtype=np.int32), dataset)[:, :3]
+    # Entries of 16 bits carry the colour in the high byte; entries of 8 bits may be stored as words all the same.
+    return first, (table >> (8 if table.max() > 255 else 0)).astype(np.uint8)
 
 
 def render_palette(frame: Pixels, palette: tuple[int, Grey]) -> Grey:
@@ -216,21 +217,24 @@ def _lut(item: Dataset, encoding: UID, *, signed: bool) -> Lut | None:
     descriptor, data = numbers(item, "LUTDescriptor"), value_of(item, "LUTData")
     if len(descriptor) != 3 or data is None:
         return None
-    count, first, bits = int(descriptor[0]) or 2**16, int(descriptor[1]), int(descriptor[2])
-    if isinstance(data, bytes):
-        words = np.frombuffer(data[: len(data) // 2 * 2], "<u2" if encoding.is_little_endian else ">u2")
-        packed = np.frombuffer(data, np.uint8)
-    else:
-        words = np.atleast_1d(np.asarray(data)).astype(np.uint16)
-        packed = words.view(np.uint8)
-    # Entries of 8 bits may lie two to a word.
-    entries = (packed if bits <= 8 and len(words) < count else words)[:count].astype(np.float64)
+    count, first = int(descriptor[0]) or 2**16, int(descriptor[1])
+    entries = _entries(data, count, encoding)
     if not entries.size or not entries.max():
         return None
     if signed and first >= 2**15:
         first -= 2**16  # the descriptor is often written as unsigned although negative values are meant
     # Writers that declare 16 bits and use 12 would come out black: count the bits that are used.
-    return Lut(first, entries, 2 ** int(entries.max()).bit_length() - 1)
+    return Lut(first, entries.astype(np.float64), 2 ** int(entries.max()).bit_length() - 1)
+
+
+def _entries(data: Any, count: int, encoding: UID) -> NDArray[np.uint16]:
+    """The entries of a lookup table, stored as words, or as bytes when there is one byte for each."""
+    if not isinstance(data, bytes):
+        data = np.atleast_1d(np.asarray(data)).astype("<u2" if encoding.is_little_endian else ">u2").tobytes()
+    if count <= len(data) <= count + 1:
+        return np.frombuffer(data, np.uint8)[:count].astype(np.uint16)
+    words = np.frombuffer(data[: len(data) // 2 * 2], "<u2" if encoding.is_little_endian else ">u2")
+    return words[:count].astype(np.uint16)
 
 
 def _codes(frame: Pixels) -> Pixels | None:

@@ -14,7 +14,8 @@ import io
 import os
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,37 +81,51 @@ def sniff(head: bytes) -> str | None:
     return next((name for mark, name in (*marks, *tiff) if head.startswith(mark)), None)
 
 
-def intake_file(path: Path, *, root: int, relative: str, name: str | None, corpus: Path) -> Intake:
-    """Take in the picture (or DICOM file) at ``path``; raises RejectError with what is wrong."""
+def intake_file(path: Path, *, root: int, relative: str, name: str, corpus: Path) -> Intake:
+    """Take in the picture (or DICOM file) at ``path``; raises RejectError with what is wrong.
+
+    ``root`` and ``relative`` say where the file lies, ``name`` how the record referred to it.
+    """
     try:
         status = path.stat()
-        if status.st_size > MAX_BYTES:
-            raise RejectError("too_large", f"{relative}: {status.st_size / 2**20:.0f} MiB; the limit is 512 MiB")
+    except OSError as error:
+        raise RejectError("unreadable_file", f"{relative}: {error.strerror}") from None
+    intake = _intake_version(path, status.st_size, status.st_mtime_ns, root, relative, corpus)
+    return replace(intake, images=tuple(replace(image, name=name) for image in intake.images))
+
+
+@lru_cache(maxsize=4096)
+def _intake_version(path: Path, size: int, mtime_ns: int, root: int, relative: str, corpus: Path) -> Intake:
+    """The file in the version of that size and time; several rows often speak of one picture."""
+    if size > MAX_BYTES:
+        raise RejectError("too_large", f"{relative}: {size / 2**20:.0f} MiB; the limit is {MAX_BYTES // 2**20} MiB")
+    try:
         data = path.read_bytes()
     except OSError as error:
         raise RejectError("unreadable_file", f"{relative}: {error.strerror}") from None
-
-    def image(encoded: _Encoded, *, stored: bool) -> Image:
-        return _image(encoded, stored=stored, root=root, path=relative, mtime_ns=status.st_mtime_ns, name=name)
-
+    place = {"root": root, "path": relative, "mtime_ns": mtime_ns, "name": None}
     if is_dicom(data[:256]):
-        try:
-            scan = read_dicom(path, max_pixels=MAX_PIXELS, max_frames=MAX_DICOM_FRAMES)
-        except DicomError as error:
-            raise RejectError(f"dicom_{error.reason}", f"{relative}: {error}") from None
-        frames = [_Encoded(frame.png, "png", frame.width, frame.height, rendered=True) for frame in scan.images]
-        for frame in frames:
-            store(corpus, frame.data, "png")
-        return Intake(
-            images=tuple(image(frame, stored=True) for frame in frames),
-            spelling=None,
-            privacy="deidentified" if scan.deidentified else "identified",
-            dicom=scan.meta,
-        )
+        return _intake_dicom(path, relative, place, corpus)
     encoded = _encode(data, relative)
     if encoded.rendered:
         store(corpus, encoded.data, encoded.format)
-    return Intake((image(encoded, stored=encoded.rendered),), spelling=None)
+    return Intake((_image(encoded, stored=encoded.rendered, **place),), spelling=None)
+
+
+def _intake_dicom(path: Path, relative: str, place: dict[str, Any], corpus: Path) -> Intake:
+    try:
+        scan = read_dicom(path, max_pixels=MAX_PIXELS, max_frames=MAX_DICOM_FRAMES)
+    except DicomError as error:
+        raise RejectError(f"dicom_{error.reason}", f"{relative}: {error}") from None
+    frames = [_Encoded(frame.png, "png", frame.width, frame.height, rendered=True) for frame in scan.images]
+    for frame in frames:
+        store(corpus, frame.data, "png")
+    return Intake(
+        images=tuple(_image(frame, stored=True, **place) for frame in frames),
+        spelling=None,
+        privacy="deidentified" if scan.deidentified else "identified",
+        dicom=scan.meta,
+    )
 
 
 def intake_inline(reference: str, prefix: str, *, corpus: Path) -> Intake:
@@ -170,6 +185,8 @@ def _encode(data: bytes, shown: str) -> _Encoded:
                 return _upright_8_bit(picture, data, kind, shown)
         except RejectError:
             raise
+        except Picture.DecompressionBombError:
+            raise RejectError("too_large", f"{shown}: more than {MAX_PIXELS:,} pixels") from None
         except Exception as error:  # noqa: BLE001 - Pillow raises nearly anything on damaged files
             raise RejectError("unreadable_image", f"{shown}: {_plain(error)}") from None
 
@@ -181,7 +198,8 @@ def _upright_8_bit(picture: Picture.Image, data: bytes, kind: str, shown: str) -
     if getattr(picture, "n_frames", 1) > 1 and not getattr(picture, "default_image", False):
         raise RejectError("several_frames", f"{shown}: animated or of several pages; split it into single images")
     _check_end(data, kind, shown)
-    upright = picture.getexif().get(_ORIENTATION, 1) == 1
+    # Pillow decodes a whole PNG to look for EXIF data behind the pixels, so ask only when there is any.
+    upright = (kind == "png" and b"eXIf" not in data) or picture.getexif().get(_ORIENTATION, 1) == 1
     if kind in ("png", "jpeg") and upright and picture.mode in _ORDINARY_MODES:
         return _Encoded(data, kind, width, height, rendered=False)  # type: ignore[arg-type]
     drawn = ImageOps.exif_transpose(picture)

@@ -1,8 +1,8 @@
 """Ingest: everything under the inputs becomes samples, rejects or merged duplicates, and the counts add up.
 
 The result is a function of the inputs. Shards are written to a staging area as they fill and take their place together
-at the end; an interrupted ingest of unchanged inputs goes on after its last finished shard. When the inputs have changed
-since, they are read anew: samples that were there before keep their ids, and so their facts and judgements.
+at the end; an interrupted ingest of unchanged inputs goes on after its last finished shard. When the inputs have
+changed since, they are read anew: samples that were there before keep their ids, and so their facts and judgements.
 """
 
 from __future__ import annotations

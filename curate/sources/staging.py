@@ -74,10 +74,9 @@ class Staging:
         if parts:
             metadata = pq.read_schema(parts[-1]).metadata or {}
             self.rows = self._settled = int(metadata[b"curate.fingerprint"].split(b":")[0])
-        for folder in (self._rejects_dir,):
-            for leftover in folder.glob("part-*"):
-                if not (self._samples_dir / f"{leftover.name.split('.')[0]}.parquet").exists():
-                    leftover.unlink()
+        for leftover in self._rejects_dir.glob("part-*"):
+            if not (self._samples_dir / f"{leftover.name.split('.')[0]}.parquet").exists():
+                leftover.unlink()
 
     def _shards(self) -> list[Path]:
         return sorted(self._samples_dir.glob("part-*.parquet"))
@@ -178,5 +177,7 @@ class _SeenIds:
 
 
 def _contains(run: npt.NDArray[np.void], key: bytes) -> bool:
-    place = int(np.searchsorted(run, np.bytes_(key)))
-    return place < len(run) and bool(run[place] == np.bytes_(key))
+    # An element of the same type as the run's: NumPy strips trailing zero bytes, here as there.
+    wanted = np.frombuffer(key, dtype="S16")[0]
+    place = int(np.searchsorted(run, wanted))
+    return place < len(run) and bool(run[place] == wanted)

@@ -27,4 +27,6 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random Qwen3-VL checkpoint."""
     from tiny_qwen3_vl import build_tiny_qwen3_vl
 
-    return build_tiny_qwen3_vl(tmp_path_factory.mktemp("model") / "tiny-qwen3-vl")
+    directory = tmp_path_factory.mktemp("model")
+    build_tiny_qwen3_vl(directory)
+    return directory

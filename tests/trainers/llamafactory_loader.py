@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
-from curate.adapters.llamafactory.raw_template import register_raw_templates
 from tiny_qwen3_vl import IMAGE_PAD
+
+from curate.adapters.llamafactory.raw_template import register_raw_templates
 
 # What a proof changes in train.yaml: no accelerator, no reporting, nothing cached between runs, and no worker
 # processes (forked after torch has run, they can hang).

@@ -41,8 +41,8 @@ if ! stamped "$TRAINERS_STAMP" "$trainers"; then
     say "building $VENV with Python $version: about 4 GB to download, several minutes ..."
     rm -rf "$VENV"
     "$PYTHON" -m venv "$VENV"
-    "$VENV/bin/python" -m pip install --quiet --upgrade pip --constraint "$CONSTRAINTS"
-    "$VENV/bin/python" -m pip install --quiet --requirement "$REQUIREMENTS" --constraint "$CONSTRAINTS"
+    "$VENV/bin/python" -m pip install -qq --upgrade pip --constraint "$CONSTRAINTS"
+    "$VENV/bin/python" -m pip install -qq --requirement "$REQUIREMENTS" --constraint "$CONSTRAINTS"
     say "importing the trainers ..."
     "$VENV/bin/python" -c 'import torch, torchvision, llamafactory.data, verl.utils.dataset.rl_dataset' >/dev/null ||
         die "the trainers were installed but do not import; the reason is above."
@@ -51,9 +51,9 @@ if ! stamped "$TRAINERS_STAMP" "$trainers"; then
 fi
 
 SECONDS=0
-say "installing this project into $VENV ..."
+say "installing this project into $VENV, with DICOM so that a proof can start at examples/raw ..."
 rm -f "$PROJECT_STAMP"
-"$VENV/bin/python" -m pip install --quiet --editable "$ROOT" --constraint "$CONSTRAINTS"
+"$VENV/bin/python" -m pip install -qq --editable "$ROOT[dicom]" --constraint "$CONSTRAINTS"
 "$VENV/bin/python" -m pip check --quiet || die "pip check found packages that do not fit together; they are listed above."
 printf '%s' "$project" >"$PROJECT_STAMP"
 say "project installed in $SECONDS s. Next: .venv-train/bin/python -m pytest tests/trainers"

@@ -1,131 +1,31 @@
-"""The trainers' own loaders read exports in exactly the shapes that `curate export` writes."""
+"""The trainers' own loaders read exports of the shapes that `curate export` writes, and their faults show."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import math
-import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from hand_made_exports import (
+    VGA,
+    VGA_TOKENS,
+    Document,
+    embedded,
+    png,
+    verl_row,
+    write_cpt_export,
+    write_llamafactory_export,
+    write_verl_file,
+)
 from llamafactory_loader import load_export
-from PIL import Image
 from tiny_qwen3_vl import END_OF_TEXT, build_tiny_qwen3_vl
 from verl_loader import load_split
 
-MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-LLAMAFACTORY_SCHEMA = pa.schema(
-    [("id", pa.string()), ("messages", MESSAGES), ("system", pa.string()), ("images", pa.list_(pa.string()))]
-)
-EMBEDDED_IMAGES = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
-CHOICES = pa.list_(pa.struct([("label", pa.string()), ("text", pa.string())]))
-
-# A 640 x 480 image is 20 x 15 blocks of 32 x 32 pixels, and Qwen3-VL gives each block one token.
-VGA, VGA_TOKENS = (640, 480), 300
-
-
-def png(size: tuple[int, int] = VGA, colour: str = "red") -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", size, colour).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def verl_row(index: int, prompt: str, images: list[Any], ground_truth: str | list[str]) -> dict[str, Any]:
-    choices = [{"label": "A", "text": "Pneumonia"}, {"label": "B", "text": "Normal"}]
-    return {
-        "data_source": "medcurate/chest",
-        "prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": prompt}],
-        "images": images,
-        "ability": "medical-vqa",
-        "reward_model": {"style": "rule", "ground_truth": ground_truth},
-        "extra_info": {
-            "split": "train",
-            "index": index,
-            "id": f"sample-{index}",
-            "query_type": "choice" if images else "open",
-            "choices": choices if images else None,
-        },
-    }
-
-
-def write_verl_file(
-    path: Path, rows: list[dict[str, Any]], *, images: pa.DataType = EMBEDDED_IMAGES, ground_truth: Any = None
-) -> Path:
-    reward_model = pa.struct([("style", pa.string()), ("ground_truth", ground_truth or pa.string())])
-    extra_info = pa.struct(
-        [("split", pa.string()), ("index", pa.int64()), ("id", pa.string())]
-        + [("query_type", pa.string()), ("choices", CHOICES)]
-    )
-    schema = pa.schema(
-        [("data_source", pa.string()), ("prompt", MESSAGES), ("images", images), ("ability", pa.string())]
-        + [("reward_model", reward_model), ("extra_info", extra_info)]
-    )
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
-    return path
-
-
-def embedded(*images: bytes) -> list[dict[str, Any]]:
-    return [{"bytes": image, "path": None} for image in images]
-
-
-def write_llamafactory_export(
-    directory: Path,
-    documents: Sequence[tuple[tuple[str, ...], list[bytes], str]],
-    *,
-    dataset: str = "medcurate_sft",
-    template: str = "qwen3_vl_nothink",
-    settings: str = "",
-) -> Path:
-    """Write an export of documents given as (turns, images, system text); the turns alternate, the user's first."""
-    directory.mkdir()
-    rows = []
-    for number, (turns, images, system) in enumerate(documents):
-        paths = []
-        for image in images:
-            digest = hashlib.sha256(image).hexdigest()
-            path = Path("images", digest[:2], f"{digest}.png")
-            (directory / path).parent.mkdir(parents=True, exist_ok=True)
-            (directory / path).write_bytes(image)
-            paths.append(str(path))
-        messages = [{"role": ("user", "assistant")[n % 2], "content": turn} for n, turn in enumerate(turns)]
-        rows.append({"id": f"sample-{number}", "messages": messages, "system": system, "images": paths})
-    pq.write_table(pa.Table.from_pylist(rows, schema=LLAMAFACTORY_SCHEMA), directory / "data.parquet")
-    tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
-    entry = {
-        "file_name": "data.parquet",
-        "formatting": "sharegpt",
-        "columns": {"messages": "messages", "system": "system", "images": "images"},
-        "tags": {**tags, "system_tag": "system"},
-    }
-    (directory / "dataset_info.json").write_text(json.dumps({dataset: entry}))
-    (directory / "train.yaml").write_text(
-        "model_name_or_path: Qwen/Qwen3-VL-4B-Instruct\nstage: sft\ndo_train: true\nfinetuning_type: full\n"
-        f"dataset: {dataset}\ndataset_dir: .\nmedia_dir: .\ntemplate: {template}\ncutoff_len: 4096\n"
-        f"output_dir: checkpoints\nbf16: true\nlearning_rate: 1e-5\n{settings}"
-    )
-    return directory
-
-
-def write_cpt_export(directory: Path) -> Path:
-    red, blue = png(), png(colour="blue")
-    return write_llamafactory_export(
-        directory,
-        [
-            (("", f"Text alone comes first.{END_OF_TEXT}"), [], ""),
-            (("<image>", f"A red field.{END_OF_TEXT}"), [red], ""),
-            (("", "Before. ", "<image>", " Between. ", "<image><image>", f" After.{END_OF_TEXT}"), [red, blue, red], ""),
-        ],
-        dataset="medcurate_cpt",
-        template="qwen3_vl_cpt",
-    )
+from curate.adapters.llamafactory.raw_template import RAW_TEMPLATES
 
 
 class TestTinyModel:
@@ -176,7 +76,7 @@ class TestSupervisedFineTuning:
         assert math.isfinite(loaded.loss([0, 1, 2]))
 
     def test_a_file_of_text_only_rows(self, tiny_model: Path, tmp_path: Path) -> None:
-        documents = [((f"Question {n}?", f"Answer {n}."), [], "") for n in range(3)]
+        documents: list[Document] = [((f"Question {n}?", f"Answer {n}."), [], "") for n in range(3)]
 
         loaded = load_export(write_llamafactory_export(tmp_path / "export", documents), tiny_model)
 
@@ -184,7 +84,7 @@ class TestSupervisedFineTuning:
         assert math.isfinite(loaded.loss([0, 1, 2]))
 
     def test_one_export_s_default_system_does_not_leak_into_the_next(self, tiny_model: Path, tmp_path: Path) -> None:
-        documents = [(("Question?", "Answer."), [], ""), (("Question?", "Answer."), [], "Its own.")]
+        documents: list[Document] = [(("Question?", "Answer."), [], ""), (("Question?", "Answer."), [], "Its own.")]
         spoken = write_llamafactory_export(tmp_path / "spoken", documents, settings="default_system: For all.\n")
         silent = write_llamafactory_export(tmp_path / "silent", documents)
 
@@ -196,10 +96,11 @@ class TestSupervisedFineTuning:
 
 
 class TestContinualPretraining:
+    @pytest.mark.parametrize("template", list(RAW_TEMPLATES))
     def test_all_text_is_trained_no_image_token_is_and_there_is_no_chat_markup(
-        self, tiny_model: Path, tmp_path: Path
+        self, tiny_model: Path, tmp_path: Path, template: str
     ) -> None:
-        loaded = load_export(write_cpt_export(tmp_path / "export"), tiny_model)
+        loaded = load_export(write_cpt_export(tmp_path / "export", template=template), tiny_model)
 
         assert [row.trained_text for row in loaded.rows] == [
             f"Text alone comes first.{END_OF_TEXT}",
@@ -231,14 +132,17 @@ class TestContinualPretraining:
             tiny_model / "chat_template.jinja"
         ).read_text()
 
-    @pytest.mark.parametrize("arguments", [[], ["nowhere/train.yaml"], [os.devnull]])
-    def test_the_launcher_says_what_it_needs(self, arguments: list[str]) -> None:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [([], "usage:"), (["nowhere/train.yaml"], "not a YAML file that exists"), ([__file__], "not a YAML file")],
+    )
+    def test_the_launcher_says_what_it_needs(self, arguments: list[str], message: str) -> None:
         command = [sys.executable, "-m", "curate.adapters.llamafactory.launch", *arguments]
 
         finished = subprocess.run(command, capture_output=True, text=True, check=False)
 
         assert finished.returncode == 1
-        assert "train" in finished.stderr or "CONFIG.yaml" in finished.stderr
+        assert message in finished.stderr
         assert "Traceback" not in finished.stderr
 
 
@@ -246,7 +150,7 @@ class TestWhatAProofCatches:
     """Faults that an export could have, and where each of them shows: none of these loads as if it were whole."""
 
     def test_llamafactory_drops_a_row_whose_turns_do_not_alternate(self, tiny_model: Path, tmp_path: Path) -> None:
-        documents = [(("One?", "One.", "Two?"), [], ""), (("Three?", "Three."), [], "")]
+        documents: list[Document] = [(("One?", "One.", "Two?"), [], ""), (("Three?", "Three."), [], "")]
 
         loaded = load_export(write_llamafactory_export(tmp_path / "export", documents), tiny_model)
 
@@ -351,7 +255,7 @@ class TestReinforcementLearning:
         self, tiny_model: Path, tmp_path: Path
     ) -> None:
         image = png((3000, 2000))  # 5828 tokens unbounded, of which the loader allows 4096
-        bounded = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string()), ("max_pixels", pa.int64())]))
+        bounded = pa.list_(pa.struct({"bytes": pa.binary(), "path": pa.string(), "max_pixels": pa.int64()}))
         rows = [
             verl_row(0, "<image>?", [{"bytes": image, "path": None, "max_pixels": None}], "A"),
             verl_row(1, "<image>?", [{"bytes": image, "path": None, "max_pixels": 768 * 768}], "A"),

@@ -16,7 +16,7 @@ from curate.adapters.llamafactory.raw_template import register_raw_templates
 
 
 def main() -> None:
-    """Train with the configuration named first on the command line; `key=value` arguments after it override its entries.
+    """Train with the configuration named first on the command line; later `key=value` arguments override its entries.
 
     Exits with a message if the configuration is missing or LLaMA-Factory is not installed; errors of the training
     itself are LLaMA-Factory's own.

@@ -1,0 +1,155 @@
+"""What the writers of all formats share while an export runs: where to write, what was left out, what was found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Any, Literal, Protocol
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.exports.options import ExportOptions
+from curate.exports.pictures import Failures, Pictures
+from curate.exports.turns import Flags, Integers, lengths
+
+Split = Literal["train", "val"]
+
+BATCH_BYTES = 64 * 2**20
+"""Pictures held in memory at a time, and so the size of a row group with embedded pictures."""
+
+
+@dataclass
+class ExportedFile:
+    """One data file of an export."""
+
+    path: str
+    """Relative to the export."""
+    split: Split
+    rows: int = 0
+    samples: str = ""
+    """SHA-256 over the ids of its samples, in order: equal content gives an equal hash."""
+
+
+@dataclass
+class Job:
+    """One running export."""
+
+    directory: Path
+    """Where files are written; it is renamed to ``destination`` when all of them are."""
+    destination: Path
+    options: ExportOptions
+    pictures: Pictures
+    files: list[ExportedFile] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Selected samples that could not be written, by reason."""
+    examples: list[str] = field(default_factory=list)
+    """The first of them, as sentences."""
+    defused: int = 0
+    """Samples in whose text a marker such as ``<image>`` was written as ``< image>``."""
+    notes: list[str] = field(default_factory=list)
+    """Sentences for the user about what was written."""
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _skipped_file: IO[bytes] | None = None
+
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def open(self, path: str) -> IO[bytes]:
+        """A new file of the export, closed with it."""
+        target = self.directory / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return self._stack.enter_context(target.open("wb"))
+
+    def skip(self, table: pa.Table, rows: Flags, reason: str, detail: list[str] | None = None) -> None:
+        """Note the flagged samples of ``table`` as left out, with one sentence each in ``skipped.jsonl``."""
+        chosen = np.flatnonzero(rows)
+        if not chosen.size:
+            return
+        self.skipped[reason] += chosen.size
+        if self._skipped_file is None:
+            self._skipped_file = self.open("skipped.jsonl")
+        known = table.select(["id", "file", "row"]).take(pa.array(chosen)).to_pylist()
+        for place, row in zip(chosen, known, strict=True):
+            sentence = detail[place] if detail is not None else reason
+            self._skipped_file.write(orjson.dumps({**row, "reason": sentence}, option=orjson.OPT_APPEND_NEWLINE))
+            if len(self.examples) < 10:
+                self.examples.append(f"{row['file']}:{row['row']}: {sentence}")
+
+    def without(self, table: pa.Table, rows: Flags, reason: str, detail: list[str] | None = None) -> pa.Table:
+        """``table`` without the flagged samples, which are noted as left out."""
+        if not rows.any():
+            return table
+        self.skip(table, rows, reason, detail)
+        return table.filter(pa.array(~rows))
+
+    def without_failed(self, table: pa.Table, failed: Failures) -> pa.Table:
+        """``table`` without the samples that have a picture in ``failed``."""
+        if not failed:
+            return table
+        detail = [
+            next((failed[image["sha256"]] for image in images if image["sha256"] in failed), "")
+            for images in table.column("images").to_pylist()
+        ]
+        return self.without(table, np.array([bool(text) for text in detail]), "picture missing or changed", detail)
+
+
+class RowWriter(Protocol):
+    """Writes samples in one format."""
+
+    def add(self, table: pa.Table, split: Split) -> None:
+        """Write the samples of ``table`` (columns of ``curate.corpus.SCHEMA``) to one side of the split."""
+
+    def finish(self) -> None:
+        """Write what belongs beside the data: descriptions and configurations."""
+
+
+class ParquetFile:
+    """One Parquet file of an export; it is created with its first row."""
+
+    def __init__(self, job: Job, split: Split, path: str, schema: pa.Schema, **options: Any) -> None:
+        self._job, self._path, self._schema = job, path, schema
+        self._options = {"compression": "zstd", **options}
+        self._writer: pq.ParquetWriter | None = None
+        self._ids = sha256()
+        self.description = ExportedFile(path, split)
+
+    def write(self, table: pa.Table, ids: pa.StringArray) -> None:
+        """Append rows as one row group. ``ids`` are the samples they come from."""
+        if not table.num_rows:
+            return
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._job.open(self._path), self._schema, **self._options)
+        self._writer.write_table(table, row_group_size=table.num_rows)
+        self.description.rows += table.num_rows
+        self._ids.update("".join(ids.to_pylist()).encode())
+
+    def close(self) -> None:
+        """Finish the file and, if it has any rows, list it in the export."""
+        if self._writer is not None:
+            self._writer.close()
+            self.description.samples = self._ids.hexdigest()
+            self._job.files.append(self.description)
+
+
+def batches_by_picture_size(table: pa.Table, limit: int = BATCH_BYTES) -> Iterator[pa.Table]:
+    """``table`` cut into slices whose pictures have at most ``limit`` bytes together, or a single sample."""
+    images = table.column("images").combine_chunks()
+    per_row = lengths(images)
+    sizes = images.flatten().field("size").to_numpy(zero_copy_only=False)
+    row = np.repeat(np.arange(table.num_rows), per_row)
+    total: Integers = np.cumsum(np.bincount(row, weights=sizes, minlength=table.num_rows)).astype(np.int64)
+    start, spent = 0, 0
+    while start < table.num_rows:
+        stop = max(start + 1, int(np.searchsorted(total, spent + limit, side="right")))
+        yield table.slice(start, stop - start)
+        start, spent = stop, int(total[stop - 1])

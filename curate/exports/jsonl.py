@@ -1,0 +1,64 @@
+"""JSON Lines exports: the seed's image-caption and interleaved records, and whole samples."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import IO, Any, Final
+
+import orjson
+import pyarrow as pa
+
+from curate.corpus import Sample, from_table
+from curate.exports.job import ExportedFile, Job, Split, batches_by_picture_size
+from curate.exports.pictures import data_uri, relative_path
+from curate.exports.records import PlaceImage, to_record
+
+RECORD_FORMATS: Final = {"image-caption": "image-caption", "interleaved": "interleaved", "jsonl": "sample"}
+"""Wire format of the rows, by export format."""
+
+
+class JsonlWriter:
+    """``train.jsonl`` and ``val.jsonl``, one record a line."""
+
+    def __init__(self, job: Job, format_name: str) -> None:
+        self._job = job
+        self._record_format = RECORD_FORMATS[format_name]
+        self._open: dict[Split, tuple[ExportedFile, IO[bytes], Any]] = {}
+
+    def add(self, table: pa.Table, split: Split) -> None:
+        """Write the samples of ``table``."""
+        if self._job.options.images == "path":
+            failed = self._job.pictures.copy(table.column("images").combine_chunks().flatten())
+            self._write(self._job.without_failed(table, failed), split, relative_path)
+            return
+        for batch in batches_by_picture_size(table):
+            data, failed = self._job.pictures.read(batch.column("images").combine_chunks().flatten())
+            readable = self._job.without_failed(batch, failed)
+            self._write(readable, split, lambda image, data=data: data_uri(image, data[image.sha256]))  # type: ignore[misc]
+
+    def finish(self) -> None:
+        """Note the hashes of what was written; there is nothing beside the rows."""
+        for file, _, ids in self._open.values():
+            file.samples = ids.hexdigest()
+
+    def _write(self, table: pa.Table, split: Split, place_image: PlaceImage) -> None:
+        if not table.num_rows:
+            return
+        if split not in self._open:
+            path = f"{split}.jsonl"
+            self._open[split] = (ExportedFile(path, split), self._job.open(path), sha256())
+            self._job.files.append(self._open[split][0])
+        file, out, ids = self._open[split]
+        for sample in from_table(table):
+            out.write(orjson.dumps(self._row(sample, place_image), option=orjson.OPT_APPEND_NEWLINE))
+            ids.update(sample.id.encode())
+            file.rows += 1
+
+    def _row(self, sample: Sample, place_image: PlaceImage) -> dict[str, Any]:
+        record = to_record(sample, self._record_format, place_image)
+        if self._record_format == "sample":
+            return record
+        if "id" in record:
+            record["record_id"] = record.pop("id")
+        license_field = {} if sample.license is None else {"license": sample.license}
+        return {"id": sample.id, **record, "source": sample.source, **license_field}

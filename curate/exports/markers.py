@@ -1,0 +1,31 @@
+"""Marks that a trainer acts on wherever they stand in a text, and how someone's text is kept from containing them."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+MARKERS: Final = r"<(image>|video>|audio>|\|\w+\|>)"
+"""Placeholders of LLaMA-Factory and verl, and control tokens such as ``<|im_end|>`` or ``<|image_pad|>``: a tokenizer
+reads those in a text as the token itself, which would end a turn or add an image that is not there."""
+
+_HARMLESS: Final = r"< \1"
+
+
+def defuse(texts: pa.StringArray) -> tuple[pa.StringArray, pa.BooleanArray]:
+    """The texts with a space put into every marker (``<image>`` becomes ``< image>``), and which texts had any.
+
+    Null texts stay null and had none.
+    """
+    marked = pc.fill_null(pc.match_substring_regex(texts, MARKERS), False)
+    if not pc.any(marked).as_py():
+        return texts, marked
+    return pc.replace_substring_regex(texts, MARKERS, _HARMLESS), marked
+
+
+def has_marker(text: str) -> bool:
+    """Whether a trainer would act on something in ``text``."""
+    return re.search(MARKERS, text) is not None

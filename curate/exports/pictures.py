@@ -1,0 +1,102 @@
+"""Pictures on their way out: copied or embedded byte for byte, never decoded, each checked against its hash."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.corpus import Corpus, Image, UserError
+from curate.engine import usable_cores
+
+FOLDER: Final = "images"
+_SUFFIX: Final = {"png": "png", "jpeg": "jpg"}
+
+Result = TypeVar("Result")
+Failures = dict[str, str]
+"""What went wrong with pictures, by their SHA-256."""
+
+
+def relative_path(image: Image) -> str:
+    """Where a picture lies in an export: ``images/ab/abcd….png``, named by the SHA-256 of its bytes."""
+    return f"{FOLDER}/{image.sha256[:2]}/{image.sha256}.{_SUFFIX[image.format]}"
+
+
+def relative_paths(images: pa.StructArray) -> pa.StringArray:
+    """:func:`relative_path` of many pictures at once."""
+    name, is_png = images.field("sha256"), pc.equal(images.field("format"), "png")
+    suffix = pc.if_else(is_png, ".png", ".jpg")
+    return pc.binary_join_element_wise(f"{FOLDER}/", pc.utf8_slice_codeunits(name, 0, 2), "/", name, suffix, "")
+
+
+def data_uri(image: Image, data: bytes) -> str:
+    """A picture written inline."""
+    return f"data:image/{image.format};base64,{base64.b64encode(data).decode()}"
+
+
+class Pictures:
+    """Reads pictures of a corpus, several at a time; a context manager, because it holds threads."""
+
+    def __init__(self, corpus: Corpus, directory: Path) -> None:
+        self._corpus = corpus
+        self._directory = directory
+        self._pool = ThreadPoolExecutor(min(16, 4 * usable_cores()))
+        self.copied = 0
+        """Distinct pictures written to the export's own image folder."""
+
+    def __enter__(self) -> Pictures:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def copy(self, images: pa.StructArray) -> Failures:
+        """Copy the pictures that are not there yet; what could not be copied, and why."""
+        done, failed = self._each(images, self._copy_one)
+        self.copied += sum(done.values())
+        return failed
+
+    def read(self, images: pa.StructArray) -> tuple[dict[str, bytes], Failures]:
+        """The bytes of every picture by its hash, and what could not be read."""
+        return self._each(images, self._corpus.image_bytes)
+
+    def _copy_one(self, image: Image) -> bool:
+        target = self._directory / relative_path(image)
+        if target.exists():
+            return False
+        data = self._corpus.image_bytes(image)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+        return True
+
+    def _each(self, images: pa.StructArray, action: Callable[[Image], Result]) -> tuple[dict[str, Result], Failures]:
+        """``action`` on every distinct picture, in threads: reading and hashing both leave Python's lock."""
+
+        def attempt(image: Image) -> tuple[Result | None, str | None]:
+            try:
+                return action(image), None
+            except UserError as error:
+                return None, str(error)
+
+        done: dict[str, Result] = {}
+        failed: Failures = {}
+        distinct = distinct_images(images)
+        for image, (result, problem) in zip(distinct, self._pool.map(attempt, distinct), strict=True):
+            if problem is None:
+                done[image.sha256] = result  # type: ignore[assignment]
+            else:
+                failed[image.sha256] = problem
+        return done, failed
+
+
+def distinct_images(images: pa.StructArray) -> list[Image]:
+    """Every picture once, in the order of its first use."""
+    codes = images.field("sha256").dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    _, first = np.unique(codes, return_index=True)
+    return [Image(**row) for row in images.take(pa.array(np.sort(first))).to_pylist()]

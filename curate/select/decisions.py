@@ -1,0 +1,39 @@
+"""Decisions on disk: one row a sample, one row group a samples shard, so that an export reads them in step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+SCHEMA = pa.schema([("id", pa.string()), ("kept", pa.bool_()), ("rule", pa.string()), ("reason", pa.string())])
+"""``rule`` and ``reason`` are null for kept samples."""
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What a selection decided, and where the rows are."""
+
+    path: Path
+    """``decisions/<name>.parquet`` of the corpus."""
+    total: int
+    kept: int
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Samples dropped by each rule, in the order of the rules; rules that dropped nothing are left out."""
+    judged: bool = False
+    """Whether any sample has been put before a judge."""
+    unjudged: dict[str, int] = field(default_factory=dict)
+    """Kept samples without a score, by judge status (not_asked, failed, refused)."""
+
+    def kept_rows(self, shard: int) -> pa.BooleanArray:
+        """For every sample of a shard (counted from 0), whether it is kept."""
+        with pq.ParquetFile(self.path) as file:
+            return file.read_row_group(shard, columns=["kept"]).column("kept").combine_chunks()
+
+    def dropped_rows(self) -> pa.Table:
+        """The dropped samples with rule and reason."""
+        table = pq.read_table(self.path)
+        return table.filter(pc.invert(table.column("kept")))

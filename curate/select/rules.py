@@ -1,0 +1,135 @@
+"""The rules a sample is dropped by: a name, a condition over the fact columns, and a sentence with the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from curate.corpus import UserError
+from curate.select.facts import check_columns
+
+NEAR_BLANK_BITS = 1.5
+"""Entropy of the grey histogram below which a picture counts as blank. Even frames have 0, empty slide glass 1.3 to 1.5;
+the emptiest diagnostic pictures among pydicom's test files (ultrasound, CT with much air) have 1.6 to 2."""
+
+SHORTEST_SIDE = 28
+"""Pixels. LLaMA-Factory stretches pictures with a shorter side out of shape (``Qwen2VLPlugin``). Lingshu asks for 64:
+``--where "image_min_side >= 64"``."""
+
+LONGEST_ASPECT = 200
+"""Long side over short side at which Qwen's image processors raise an error; verl then loses the row silently."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A reason to drop a sample."""
+
+    name: str
+    violated: pl.Expr
+    """Boolean over the fact columns; null counts as not violated."""
+    reason: pl.Expr
+    """The sentence for a sample that violates it."""
+
+
+def default_rules(
+    columns: Mapping[str, pl.DataType], *, min_score: float = 3.0, where: str | None = None, require_verdict: bool = False
+) -> list[Rule]:
+    """The rules in the order they are applied: the first that a sample violates is the one that drops it.
+
+    ``min_score`` (0 to 5) holds for judged samples only; ``require_verdict`` also drops those that have no score.
+    ``where`` is a condition in SQL over ``columns``, and only samples it holds for (not null) are kept.
+    Raises UserError when ``min_score`` is out of range or ``where`` is no condition over the columns.
+    """
+    if not 0 <= min_score <= 5:
+        raise UserError(f"the minimum score is {min_score}; scores go from 0 to 5")
+    column = pl.col
+    rules = [
+        Rule(
+            "unreadable_image",
+            ~column("image_readable"),
+            pl.coalesce(column("image_problem"), pl.lit("an image cannot be decoded")),
+        ),
+        Rule(
+            "wrong_extension",
+            ~column("image_extension_ok"),
+            pl.lit("the name of an image file ends differently from what the file contains"),
+        ),
+        Rule(
+            "near_blank",
+            column("image_entropy") < NEAR_BLANK_BITS,
+            pl.format(
+                f"an image carries {{}} bits of grey entropy; below {NEAR_BLANK_BITS} it is nearly blank",
+                column("image_entropy").abs().round(2),
+            ),
+        ),
+        Rule(
+            "too_small",
+            column("image_min_side") < SHORTEST_SIDE,
+            pl.format(f"a side of an image has {{}} pixels; at least {SHORTEST_SIDE} are needed", "image_min_side"),
+        ),
+        Rule(
+            "too_elongated",
+            column("image_aspect") > LONGEST_ASPECT,
+            pl.format(
+                f"an image is {{}} times as long as it is wide; Qwen's processors take up to {LONGEST_ASPECT}",
+                column("image_aspect").round(1),
+            ),
+        ),
+        Rule("cut_off_text", column("text_cut_off"), pl.lit("the text stops in the middle of a sentence")),
+        Rule("boilerplate", column("text_boilerplate"), pl.lit("the text is boilerplate and describes nothing")),
+        Rule(
+            "missing_images",
+            column("text_missing_images") > 0,
+            pl.format("the text mentions {} image(s) that the sample does not have", "text_missing_images"),
+        ),
+        Rule(
+            "unplaced_images",
+            column("pair_unplaced_images") != 0,
+            pl.format("{} image(s) of the sample have no place in its text", "pair_unplaced_images"),
+        ),
+        Rule(
+            "modality_conflict",
+            column("pair_modality_conflict"),
+            pl.lit("the text names another modality than the DICOM file"),
+        ),
+        Rule(
+            "body_part_conflict",
+            column("pair_body_part_conflict"),
+            pl.lit("the text names another body part than the DICOM file"),
+        ),
+        Rule(
+            "judge_reject",
+            column("judge_verdict") == "reject",
+            pl.format("the judge's verdict is reject (mean score {})", column("judge_score").round(2).fill_null(0)),
+        ),
+        Rule(
+            "low_score",
+            column("judge_score") < min_score,
+            pl.format(f"the judge's mean score {{}} is below {min_score:g}", column("judge_score").round(2)),
+        ),
+    ]
+    if require_verdict:
+        status = column("judge_status").fill_null("not_asked")
+        rules.append(Rule("no_verdict", column("judge_score").is_null(), pl.format("it has no score ({})", status)))
+    if where is not None:
+        condition = _condition(where, columns)
+        rules.append(Rule("where", ~condition.fill_null(value=False), pl.lit(f"it does not satisfy: {where}")))
+    check_columns([name for rule in rules for name in rule.violated.meta.root_names()], columns)
+    return rules
+
+
+def _condition(where: str, columns: Mapping[str, pl.DataType]) -> pl.Expr:
+    """``where`` as an expression, tried on an empty table so that mistakes show before any work."""
+    try:
+        condition = pl.sql_expr(where)
+        if isinstance(condition, list):
+            raise UserError(f"--where takes one condition, this is several: {where}")
+        check_columns(condition.meta.root_names(), columns)
+        found = pl.DataFrame(schema=columns).select(condition.alias("condition")).dtypes[0]
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"--where {where!r} is not understood: {str(error).splitlines()[0]}") from None
+    if found != pl.Boolean:
+        raise UserError(f"--where {where!r} is no condition: it gives {found}, not true or false")
+    return condition

@@ -1,0 +1,63 @@
+"""Apply rules to the facts, shard by shard, and write the decisions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from curate.corpus import Corpus, atomic_file
+from curate.select.decisions import SCHEMA, Decisions
+from curate.select.facts import fact_columns, read_facts
+from curate.select.rules import Rule, default_rules
+
+
+def select_samples(
+    corpus: Corpus,
+    *,
+    min_score: float = 3.0,
+    where: str | None = None,
+    require_verdict: bool = False,
+    name: str = "default",
+) -> Decisions:
+    """Decide for every sample whether it is kept, by :func:`default_rules`, and write ``decisions/<name>.parquet``.
+
+    A sample that was never judged, or could not be, is kept and counted in ``Decisions.unjudged``, unless
+    ``require_verdict``. Raises UserError when ``where`` cannot be used or the samples are not measured.
+    """
+    rules = default_rules(fact_columns(corpus), min_score=min_score, where=where, require_verdict=require_verdict)
+    needed = {column for rule in rules for part in (rule.violated, rule.reason) for column in part.meta.root_names()}
+    needed |= {"judge_status", "judge_score"}
+    rule, reason = _first_violated(rules)
+
+    total, dropped, unjudged = 0, Counter[str](), Counter[str]()
+    judged = any(corpus.facts_shard("verdicts", shard).exists() for shard in corpus.shards())
+    path = corpus.path / "decisions" / f"{name}.parquet"
+    with atomic_file(path) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+        for shard in corpus.shards():
+            facts = read_facts(corpus, shard, needed).with_columns(rule=rule, reason=reason)
+            facts = facts.with_columns(kept=pl.col("rule").is_null())
+            # One row group a shard, whatever its length: Decisions.kept_rows counts on it.
+            writer.write_table(facts.select(SCHEMA.names).to_arrow().cast(SCHEMA), row_group_size=max(1, len(facts)))
+            total += len(facts)
+            dropped.update(facts["rule"].drop_nulls().to_list())
+            unscored = facts.filter(pl.col("kept") & pl.col("judge_score").is_null())
+            unjudged.update(unscored["judge_status"].fill_null("not_asked").to_list())
+    return Decisions(
+        path=path,
+        total=total,
+        kept=total - dropped.total(),
+        dropped={rule.name: dropped[rule.name] for rule in rules if dropped[rule.name]},
+        judged=judged,
+        unjudged=dict(sorted(unjudged.items())) if judged else {},
+    )
+
+
+def _first_violated(rules: Sequence[Rule]) -> tuple[pl.Expr, pl.Expr]:
+    """Name and reason of the first rule each sample violates, null where it violates none."""
+    violated = [rule.violated.fill_null(value=False) for rule in rules]
+    names = [pl.when(hit).then(pl.lit(rule.name)) for hit, rule in zip(violated, rules, strict=True)]
+    reasons = [pl.when(hit).then(rule.reason) for hit, rule in zip(violated, rules, strict=True)]
+    return pl.coalesce(names), pl.coalesce(reasons)

@@ -1,0 +1,340 @@
+"""Ingest through ``curate ingest``: real files in, samples and rejects out."""
+
+import base64
+import io
+import json
+import os
+import shutil
+import socket
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from curate.corpus import Corpus, Sample
+from PIL import Image
+from support.cli import curate
+from support.pictures import distinct, histology, retina
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "raw"
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    return folder
+
+
+def write_lines(path: Path, *records: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def ingest(raw: Path, *options: str | Path) -> tuple[dict[str, Any], list[Sample], list[dict[str, Any]]]:
+    corpus = raw.parent / "curated"
+    ran = curate("ingest", raw, "-o", corpus, "--json", *options)
+    assert ran.status in (0, 1), ran.err
+    counts = ran.json()
+    opened = Corpus.open(corpus)
+    samples = [sample for shard in opened.shards() for sample in opened.samples(shard)]
+    rejects = [json.loads(line) for part in sorted((corpus / "rejects").glob("*.jsonl")) for line in part.open()]
+    assert counts["rows"] == len(samples) + len(rejects)
+    assert counts["samples"] == len(samples)
+    for sample in samples:
+        for image in sample.images:
+            opened.image_bytes(image)
+    return counts, samples, rejects
+
+
+def only_reason(rejects: list[dict[str, Any]]) -> str:
+    assert len(rejects) == 1, rejects
+    return str(rejects[0]["reason"])
+
+
+def test_the_examples_give_what_their_readme_promises(tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLES, tmp_path / "raw")
+    counts, samples, rejects = ingest(tmp_path / "raw")
+    assert counts["duplicates"] == 1
+    assert counts["rejects"] == {
+        "answer_not_in_choices": 1,
+        "missing_image": 1,
+        "outside_root": 1,
+        "placeholder_count": 1,
+        "truncated_image": 1,
+    }
+    assert {sample.source for sample in samples} >= {"radiology", "dicom", "vqa", "instructions", "case-reports"}
+    assert {sample.kind for sample in samples} == {"image_caption", "interleaved", "conversation", "query"}
+    assert {(r["file"], r["row"]) for r in rejects if r["reason"] == "duplicate"} == {
+        ("pathology-captions/captions.jsonl", 8)
+    }
+
+
+def test_sidecars(raw: Path) -> None:
+    (raw / "set").mkdir()
+    for number, name in enumerate(("txt", "json", "both", "list", "query", "none")):
+        (raw / "set" / f"{name}.png").write_bytes(distinct(number))
+    (raw / "set/txt.txt").write_bytes("\ufeffA caption.\r\n".encode())
+    (raw / "set/json.json").write_text('{"text": "From JSON.", "license": "CC0", "site": 3}')
+    (raw / "set/both.txt").write_text("Text from the txt file.")
+    (raw / "set/both.json").write_text('{"view": "PA"}')
+    (raw / "set/list.json").write_text('[{"text": "First."}, {"text": "Second."}]')
+    (raw / "set/query.json").write_text('{"query": "Which?", "answer": "a", "query_type": "exact"}')
+    (raw / "set/lonely.txt").write_text("No image here.")
+    (raw / "set/README.md").write_text("# notes")
+    _, samples, rejects = ingest(raw)
+    texts = {next(sample.texts()): sample for sample in samples}
+    assert set(texts) == {"A caption.", "From JSON.", "Text from the txt file.", "First.", "Second.", "Which?"}
+    assert texts["From JSON."].license == "CC0"
+    assert texts["From JSON."].meta == {"site": 3}
+    assert texts["Text from the txt file."].meta == {"view": "PA"}
+    assert all(len(sample.images) == 1 and sample.source == "set" for sample in samples)
+    assert {(reject["file"], reject["reason"]) for reject in rejects} == {
+        ("set/none.png", "image_without_text"),
+        ("set/lonely.txt", "text_without_image"),
+        ("set/README.md", "unknown_file_type"),
+    }
+
+
+def test_mixed_formats_sources_and_mapped_columns(raw: Path) -> None:
+    (raw / "a.png").write_bytes(retina())
+    (raw / "b.png").write_bytes(histology())
+    write_lines(
+        raw / "one" / "mixed.jsonl",
+        {"filename": "../a.png", "caption": "A retina."},
+        {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]},
+    )
+    pq.write_table(
+        pa.table({"image": [{"bytes": histology(), "path": None}], "text": ["A slide."], "source": ["named"]}),
+        raw / "two.parquet",
+    )
+    (raw / "three.csv").write_text('image,text\n"[""a.png"", ""b.png""]",Two pictures.\n')
+    _, samples, rejects = ingest(raw, "--map", "image=filename", "--map", "text=caption")
+    assert rejects == []
+    assert {(sample.kind, sample.source, len(sample.images)) for sample in samples} == {
+        ("image_caption", "one", 1),
+        ("conversation", "one", 0),
+        ("image_caption", "named", 1),
+        ("image_caption", "raw", 2),
+    }
+
+
+def test_saved_hugging_face_dataset(raw: Path) -> None:
+    """The layout that ``datasets.Dataset.save_to_disk`` writes: state.json and Arrow streams."""
+    folder = raw / "saved"
+    folder.mkdir()
+    table = pa.table(
+        {"image": [{"bytes": retina(), "path": None}, {"bytes": histology(), "path": None}], "text": ["R.", "H."]}
+    )
+    with (
+        pa.OSFile(str(folder / "data-00000-of-00001.arrow"), "wb") as file,
+        pa.ipc.new_stream(file, table.schema) as out,
+    ):
+        out.write_table(table)
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}))
+    (folder / "dataset_info.json").write_text("{}")
+    _, samples, rejects = ingest(raw)
+    assert rejects == []
+    assert [(sample.origin.file, sample.origin.row) for sample in samples] == [("saved", 1), ("saved", 2)]
+
+
+def test_pictures_that_trainers_would_misread_are_rendered_once(raw: Path) -> None:
+    ramp = np.linspace(1000, 5000, 64 * 64).reshape(64, 64).astype(np.uint16)
+    Image.fromarray(ramp).save(raw / "deep.png")
+    sideways = Image.open(io.BytesIO(retina(96))).crop((0, 0, 90, 60))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    sideways.save(raw / "sideways.jpg", exif=exif)
+    sideways.save(raw / "scan.tif")
+    for name in ("deep", "sideways", "scan"):
+        (raw / f"{name}.txt").write_text(f"Caption of {name}.")
+    _, samples, rejects = ingest(raw)
+    assert rejects == []
+    corpus = Corpus.open(raw.parent / "curated")
+    pictures = {s.images[0].path: Image.open(io.BytesIO(corpus.image_bytes(s.images[0]))) for s in samples}
+    assert all(sample.images[0].stored for sample in samples)
+    deep = np.asarray(pictures["deep.png"])
+    assert (deep.dtype, deep.min(), deep.max()) == (np.uint8, 0, 255)
+    assert pictures["sideways.jpg"].size == (60, 90)
+    assert pictures["scan.tif"].size == (90, 60)
+
+
+def test_ordinary_pictures_stay_where_they_are(raw: Path) -> None:
+    (raw / "a.png").write_bytes(retina())
+    (raw / "a.txt").write_text("Caption.")
+    _, samples, _ = ingest(raw)
+    assert not samples[0].images[0].stored
+    assert not (raw.parent / "curated" / "images").exists()
+
+
+@pytest.mark.parametrize(
+    ("reference", "reason"),
+    [
+        ("../secret.png", "outside_root"),
+        ("../missing.png", "outside_root"),
+        ("sub/../../secret.png", "outside_root"),
+        ("{tmp}/secret.png", "outside_root"),
+        ("file://{tmp}/secret.png", "outside_root"),
+        ("link.png", "outside_root"),
+        ("folder-link/secret.png", "outside_root"),
+        ("/proc/self/environ", "outside_root"),
+        ("https://example.org/a.png", "remote_image"),
+        ("s3://bucket/a.png", "remote_image"),
+        ("a\0.png", "bad_path"),
+        ("%2e%2e/secret.png", "missing_image"),
+        ("..\\secret.png", "missing_image"),
+        ("pipe", "not_a_regular_file"),
+        ("sub", "not_a_regular_file"),
+        ("nowhere.png", "missing_image"),
+        ("data:image/png;base64,@@@", "invalid_base64"),
+        ("empty.png", "empty_image"),
+        ("page.png", "not_an_image"),
+        ("cut.png", "truncated_image"),
+        ("cut.jpg", "truncated_image"),
+        ("bomb.png", "too_large"),
+        ("moving.gif", "several_frames"),
+    ],
+)
+def test_references_that_must_not_become_pictures(raw: Path, tmp_path: Path, reference: str, reason: str) -> None:
+    outside = tmp_path / "secret.png"
+    outside.write_bytes(retina())
+    (raw / "sub").mkdir()
+    (raw / "link.png").symlink_to(outside)
+    (raw / "folder-link").symlink_to(tmp_path)
+    os.mkfifo(raw / "pipe")
+    (raw / "empty.png").write_bytes(b"")
+    (raw / "page.png").write_text("<!DOCTYPE html><html>404</html>")
+    (raw / "cut.png").write_bytes(retina()[:-2000])
+    (raw / "cut.jpg").write_bytes(retina(image_format="JPEG")[:-500])
+    (raw / "bomb.png").write_bytes(png_header(60_000, 60_000))
+    frames = [Image.new("L", (8, 8), value) for value in (0, 255)]
+    frames[0].save(raw / "moving.gif", save_all=True, append_images=frames[1:])
+    write_lines(raw / "records.jsonl", {"image": reference.format(tmp=tmp_path), "text": "A picture."})
+    _, samples, rejects = ingest(raw)
+    assert samples == []
+    assert [reject["reason"] for reject in rejects if reject["file"] == "records.jsonl"] == [reason]
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A tiny valid PNG that claims to be enormous."""
+    import struct
+    import zlib
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+
+
+def test_an_allowed_root_opens_exactly_that_folder(raw: Path, tmp_path: Path) -> None:
+    for name in ("shared", "private"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(distinct(len(name)))
+    write_lines(
+        raw / "r.jsonl", *({"image": f"{tmp_path}/{name}/a.png", "text": name} for name in ("shared", "private"))
+    )
+    _, samples, rejects = ingest(raw, "--allow-root", tmp_path / "shared")
+    assert [next(sample.texts()) for sample in samples] == ["shared"]
+    assert only_reason(rejects) == "outside_root"
+
+
+def test_special_files_and_links_in_the_folder_are_told_and_left_alone(raw: Path, tmp_path: Path) -> None:
+    os.mkfifo(raw / "pipe.jsonl")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.path.relpath(raw / "s.json"))
+    (raw / "dangling.jsonl").symlink_to(tmp_path / "nothing")
+    (tmp_path / "other.jsonl").write_text('{"image": "x", "text": "y"}')
+    (raw / "out.jsonl").symlink_to(tmp_path / "other.jsonl")
+    _, samples, rejects = ingest(raw)
+    assert samples == []
+    assert {(reject["file"], reject["reason"]) for reject in rejects} == {
+        ("pipe.jsonl", "not_a_regular_file"),
+        ("s.json", "not_a_regular_file"),
+        ("dangling.jsonl", "missing_file"),
+        ("out.jsonl", "outside_root"),
+    }
+
+
+@pytest.mark.parametrize(("on_disk", "in_record"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_names_in_either_unicode_form_are_found(raw: Path, on_disk: str, in_record: str) -> None:
+    name = "échographie.png"
+    (raw / unicodedata.normalize(on_disk, name)).write_bytes(retina())  # type: ignore[arg-type]
+    write_lines(raw / "r.jsonl", {"image": unicodedata.normalize(in_record, name), "text": "An image."})  # type: ignore[arg-type]
+    _, samples, rejects = ingest(raw)
+    assert (len(samples), rejects) == (1, [])
+
+
+def test_inline_pictures_go_to_the_store_once(raw: Path) -> None:
+    encoded = base64.b64encode(retina(image_format="JPEG")).decode()
+    write_lines(
+        raw / "r.jsonl",
+        {"image": encoded, "text": "Plain base64."},
+        {"image": f"data:image/jpeg;base64,{encoded}", "text": "A data URI."},
+        {"texts": [None, "A slot."], "image_info": [{"image_base64": encoded}, None]},
+    )
+    _, samples, rejects = ingest(raw)
+    assert (len(samples), rejects) == (3, [])
+    assert len({sample.images[0].sha256 for sample in samples}) == 1
+    assert len(list((raw.parent / "curated" / "images").rglob("*.jpg"))) == 1
+
+
+def test_same_content_is_one_sample_wherever_it_lies(raw: Path) -> None:
+    for folder in ("a", "b"):
+        (raw / folder).mkdir()
+        (raw / folder / f"{folder}.png").write_bytes(retina())
+        (raw / folder / f"{folder}.txt").write_text("The same caption.")
+    counts, samples, rejects = ingest(raw)
+    assert (counts["duplicates"], len(samples)) == (1, 1)
+    assert samples[0].id in rejects[0]["message"]
+
+
+def test_a_second_run_reads_nothing_and_a_change_reads_again(raw: Path) -> None:
+    (raw / "a.png").write_bytes(retina())
+    write_lines(raw / "r.jsonl", {"image": "a.png", "text": "First."})
+    first, before, _ = ingest(raw)
+    second, _, _ = ingest(raw)
+    assert (first["unchanged"], second["unchanged"]) == (False, True)
+    (raw / "a.png").write_bytes(histology())
+    third, after, _ = ingest(raw)
+    assert not third["unchanged"]
+    assert before[0].id != after[0].id
+
+
+def test_many_rows_fill_several_shards_and_ids_do_not_depend_on_it(raw: Path) -> None:
+    (raw / "a.png").write_bytes(retina())
+    write_lines(raw / "r.jsonl", *({"image": "a.png", "text": f"Caption {n % 9000}."} for n in range(9500)))
+    counts, samples, _ = ingest(raw)
+    assert (counts["samples"], counts["duplicates"]) == (9000, 500)
+    corpus = Corpus.open(raw.parent / "curated")
+    assert len(corpus.shards()) == 2
+    assert len({sample.id for sample in samples}) == 9000
+
+
+@pytest.mark.parametrize("what", ["file in the way", "other things inside", "the input itself"])
+def test_an_output_that_is_something_else(raw: Path, tmp_path: Path, what: str) -> None:
+    (raw / "a.png").write_bytes(retina())
+    target = tmp_path / "out"
+    if what == "file in the way":
+        target.write_text("mine")
+    elif what == "other things inside":
+        target.mkdir()
+        (target / "thesis.txt").write_text("mine")
+    else:
+        target = raw
+    ran = curate("ingest", raw, "-o", target)
+    assert ran.status == 2
+    assert str(target) in ran.err.replace("\n", "")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(
+        {"raw", "a.png", *({"out"} if target != raw else set()), *({"thesis.txt"} if "other" in what else set())}
+    )
+
+
+def test_nothing_readable_is_a_failure(raw: Path) -> None:
+    (raw / "notes.md").write_text("nothing here")
+    ran = curate("ingest", raw, "-o", raw.parent / "curated")
+    assert ran.status == 1
+    assert "Nothing could be read" in ran.err

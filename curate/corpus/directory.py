@@ -92,7 +92,7 @@ class Corpus:
         """The corpus in ``path``, made anew in a missing or empty directory; UserError if it holds anything else."""
         if (path / "corpus.json").exists():
             return cls.open(path)
-        if path.exists() and (not path.is_dir() or any(entry.name != ".lock" for entry in path.iterdir())):
+        if path.exists() and (not path.is_dir() or any(not _ours(entry) for entry in path.iterdir())):
             raise UserError(f"{path} exists and is not a corpus: choose another -o directory, or empty that one")
         corpus = cls(path, CorpusInfo())
         corpus.save()
@@ -104,12 +104,12 @@ class Corpus:
             file.write(orjson.dumps(self.info.model_dump(), option=orjson.OPT_INDENT_2))
 
     def record(self, name: str, **entries: Any) -> None:
-        """Add a finished step to the lineage and save; a repeat of the last step with equal content is not added."""
+        """Add a finished step to the lineage and save corpus.json; a repeat that changed nothing is not added."""
         step = Step(name=name, at=datetime.now(UTC).isoformat(timespec="seconds"), version=__version__, **entries)
         last = next((s for s in reversed(self.info.steps) if s.name == name), None)
         if last is None or last.model_dump(exclude={"at"}) != step.model_dump(exclude={"at"}):
             self.info.steps.append(step)
-            self.save()
+        self.save()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -151,6 +151,11 @@ class Corpus:
         if hashlib.sha256(data).hexdigest() != image.sha256:
             raise UserError(f"{path} has changed since it was ingested: ingest again")
         return data
+
+
+def _ours(entry: Path) -> bool:
+    """Whether a file can be there before corpus.json is: the lock, or the start of corpus.json itself."""
+    return entry.name == ".lock" or entry.name.startswith(".corpus.json.")
 
 
 def stored_image_path(corpus: Path, sha256: str, image_format: str) -> Path:

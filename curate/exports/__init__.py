@@ -1,0 +1,7 @@
+"""Exports: samples and decisions in, files that a trainer reads out."""
+
+from curate.exports.options import DEFAULT_SYSTEM_PROMPT, FORMATS, ExportOptions, Format
+from curate.exports.records import to_record
+from curate.exports.run import ExportSummary, export
+
+__all__ = ["DEFAULT_SYSTEM_PROMPT", "FORMATS", "ExportOptions", "ExportSummary", "Format", "export", "to_record"]

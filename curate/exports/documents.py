@@ -56,7 +56,8 @@ def chunks(parts: Sequence[Piece], budget: int) -> list[Chunk]:
             spent = 0
         found[-1] += atom
         spent += cost
-    return [_joined(chunk) for chunk in found]
+    joined = (_joined(chunk) for chunk in found)
+    return [chunk for chunk in joined if any(chunk)]  # a piece may be nothing but white space
 
 
 class _Continued(str):
@@ -68,7 +69,7 @@ class _Continued(str):
 def _atoms(pieces: Sequence[Piece], room: int) -> list[Chunk]:
     """What must stay together: each text, or piece of one, with its pictures."""
     last_text = max(position for position, piece in enumerate(pieces) if isinstance(piece, str))
-    trailing = [piece for piece in pieces[last_text + 1 :]]
+    trailing = list(pieces[last_text + 1 :])
     atoms: list[Chunk] = []
     waiting: Chunk = []
     for position, piece in enumerate(pieces[: last_text + 1]):
@@ -79,8 +80,9 @@ def _atoms(pieces: Sequence[Piece], room: int) -> list[Chunk]:
         free = room - _cost(pictures) - _JOINT
         if free < min(text_tokens(piece), 32):
             raise PicturesTooLargeError(f"{len(pictures)} picture(s) that belong to one text leave no room for it")
-        first, *rest = _cut(piece, free)
-        atoms += [[*waiting, first], *([_Continued(text)] for text in rest)]
+        first, *rest = [piece] if text_tokens(piece) <= free else _cut(piece.strip(), free)
+        atoms.append([*waiting, first])
+        atoms += ([_Continued(text)] for text in rest)
         waiting = []
     atoms[-1] += trailing
     return atoms
@@ -98,10 +100,13 @@ def _cut(text: str, budget: int, level: int = 0) -> list[str]:
 
 def _cost(pieces: Sequence[Piece]) -> int:
     """Tokens of a run of pieces with the separators that may come between its texts."""
-    return sum(
-        text_tokens(piece) + _JOINT if isinstance(piece, str) else image_tokens(piece.width, piece.height)
-        for piece in pieces
-    )
+    return sum(_piece_cost(piece) for piece in pieces)
+
+
+def _piece_cost(piece: Piece) -> int:
+    if isinstance(piece, str):
+        return text_tokens(piece) + (0 if isinstance(piece, _Continued) else _JOINT)
+    return image_tokens(piece.width, piece.height)
 
 
 def _joined(chunk: Chunk) -> Chunk:

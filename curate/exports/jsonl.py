@@ -12,6 +12,7 @@ from curate.corpus import Sample, from_table
 from curate.exports.job import ExportedFile, Job, Split, batches_by_picture_size
 from curate.exports.pictures import data_uri, relative_path
 from curate.exports.records import PlaceImage, to_record
+from curate.exports.turns import DOCUMENT, Flags, flat_images, flatten_turns, speaks
 
 RECORD_FORMATS: Final = {"image-caption": "image-caption", "interleaved": "interleaved", "jsonl": "sample"}
 """Wire format of the rows, by export format."""
@@ -27,12 +28,12 @@ class JsonlWriter:
 
     def add(self, table: pa.Table, split: Split) -> None:
         """Write the samples of ``table``."""
+        table = self._job.without(table, self._problems(table))
         if self._job.options.images == "path":
-            failed = self._job.pictures.copy(table.column("images").combine_chunks().flatten())
+            failed = self._job.pictures.copy(flat_images(table))
             self._write(self._job.without_failed(table, failed), split, relative_path)
             return
-        for batch in batches_by_picture_size(table):
-            data, failed = self._job.pictures.read(batch.column("images").combine_chunks().flatten())
+        for batch, data, failed in self._job.pictures.read_ahead(batches_by_picture_size(table)):
             readable = self._job.without_failed(batch, failed)
             self._write(readable, split, lambda image, data=data: data_uri(image, data[image.sha256]))  # type: ignore[misc]
 
@@ -40,6 +41,16 @@ class JsonlWriter:
         """Note the hashes of what was written; there is nothing beside the rows."""
         for file, _, ids in self._open.values():
             file.samples = ids.hexdigest()
+
+    def _problems(self, table: pa.Table) -> dict[str, Flags]:
+        """What the record format cannot hold."""
+        turns = flatten_turns(table)
+        pictured, textless = turns.images_per_row > 0, ~speaks(turns, DOCUMENT)
+        return {
+            "image-caption": {"no picture": ~pictured, "no text": textless},
+            "interleaved": {"neither text nor picture": ~pictured & textless},
+            "sample": {},
+        }[self._record_format]
 
     def _write(self, table: pa.Table, split: Split, place_image: PlaceImage) -> None:
         if not table.num_rows:

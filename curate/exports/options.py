@@ -10,7 +10,8 @@ from curate.exports.markers import has_marker
 
 DEFAULT_SYSTEM_PROMPT: Final = (
     "First think about the question step by step inside <think> and </think>. Then give the final answer, and nothing "
-    "else, inside <answer> and </answer>. When options are listed, the final answer is the letter of the right one."
+    "else, inside <answer> and </answer>. When options are listed, the final answer is the letter of the right one, or "
+    "the letters of all that are right, separated by commas."
 )
 """System message of verl prompts whose sample has none; the reward looks for the answer between these tags."""
 
@@ -78,8 +79,8 @@ class ExportOptions:
         if self.max_tokens is not None and not target.chunked:
             raise UserError(f"--max-tokens cuts documents for pretraining; {format_name} does not cut its rows")
         max_tokens = 8192 if self.max_tokens is None else self.max_tokens
-        if max_tokens < 64:
-            raise UserError(f"--max-tokens is {max_tokens}; a chunk needs room for at least 64")
+        if max_tokens < 1024:
+            raise UserError(f"--max-tokens is {max_tokens}; at least 1024 are needed: a picture takes up to 600")
         if self.system_prompt is not None and not target.prompted:
             raise UserError(f"--system-prompt is for verl; {format_name} keeps the samples' own system messages")
         system_prompt = DEFAULT_SYSTEM_PROMPT if self.system_prompt is None else self.system_prompt

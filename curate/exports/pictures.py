@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 
 from curate.corpus import Corpus, Image, UserError
 from curate.engine import usable_cores
+from curate.exports.turns import flat_images
 
 FOLDER: Final = "images"
 _SUFFIX: Final = {"png": "png", "jpeg": "jpg"}
@@ -47,6 +49,7 @@ class Pictures:
         self._corpus = corpus
         self._directory = directory
         self._pool = ThreadPoolExecutor(min(16, 4 * usable_cores()))
+        self._ahead = ThreadPoolExecutor(1)
         self.copied = 0
         """Distinct pictures written to the export's own image folder."""
 
@@ -54,6 +57,7 @@ class Pictures:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ahead.shutdown(wait=True, cancel_futures=True)
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def copy(self, images: pa.StructArray) -> Failures:
@@ -65,6 +69,17 @@ class Pictures:
     def read(self, images: pa.StructArray) -> tuple[dict[str, bytes], Failures]:
         """The bytes of every picture by its hash, and what could not be read."""
         return self._each(images, self._corpus.image_bytes)
+
+    def read_ahead(self, tables: Iterable[pa.Table]) -> Iterator[tuple[pa.Table, dict[str, bytes], Failures]]:
+        """:meth:`read` the pictures of each table of samples, the next table's while the caller works on one."""
+        reading: deque[tuple[pa.Table, Future[tuple[dict[str, bytes], Failures]]]] = deque()
+        for table in tables:
+            reading.append((table, self._ahead.submit(self.read, flat_images(table))))
+            if len(reading) > 1:
+                ready, future = reading.popleft()
+                yield ready, *future.result()
+        for ready, future in reading:
+            yield ready, *future.result()
 
     def _copy_one(self, image: Image) -> bool:
         target = self._directory / relative_path(image)
@@ -78,25 +93,33 @@ class Pictures:
     def _each(self, images: pa.StructArray, action: Callable[[Image], Result]) -> tuple[dict[str, Result], Failures]:
         """``action`` on every distinct picture, in threads: reading and hashing both leave Python's lock."""
 
-        def attempt(image: Image) -> tuple[Result | None, str | None]:
-            try:
-                return action(image), None
-            except UserError as error:
-                return None, str(error)
+        def attempt(copies: list[Image]) -> tuple[Result | None, str | None]:
+            problems = []
+            for image in copies:
+                try:
+                    return action(image), None
+                except UserError as error:
+                    problems.append(str(error))
+            return None, problems[0]
 
         done: dict[str, Result] = {}
         failed: Failures = {}
         distinct = distinct_images(images)
-        for image, (result, problem) in zip(distinct, self._pool.map(attempt, distinct), strict=True):
+        for sha256, (result, problem) in zip(distinct, self._pool.map(attempt, distinct.values()), strict=True):
             if problem is None:
-                done[image.sha256] = result  # type: ignore[assignment]
+                done[sha256] = result  # type: ignore[assignment]
             else:
-                failed[image.sha256] = problem
+                failed[sha256] = problem
         return done, failed
 
 
-def distinct_images(images: pa.StructArray) -> list[Image]:
-    """Every picture once, in the order of its first use."""
-    codes = images.field("sha256").dictionary_encode().indices.to_numpy(zero_copy_only=False)
+def distinct_images(images: pa.StructArray) -> dict[str, list[Image]]:
+    """Every picture once, by its hash and in the order of first use, with each place where it can be read."""
+    path = pc.fill_null(images.field("path"), "")
+    place = pc.binary_join_element_wise(images.field("sha256"), images.field("root").cast(pa.string()), path, "/")
+    codes = place.dictionary_encode().indices.to_numpy(zero_copy_only=False)
     _, first = np.unique(codes, return_index=True)
-    return [Image(**row) for row in images.take(pa.array(np.sort(first))).to_pylist()]
+    found: dict[str, list[Image]] = {}
+    for row in images.take(pa.array(np.sort(first))).to_pylist():
+        found.setdefault(row["sha256"], []).append(Image(**row))
+    return found

@@ -16,6 +16,7 @@ Record = dict[str, Any]
 
 _SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
 
+
 def to_record(sample: Sample, format_name: str, place_image: PlaceImage, *, restore: bool = False) -> Record:
     """The sample as a record of a wire format (see ``curate.schemas.FORMATS``; all but ``llamafactory``).
 

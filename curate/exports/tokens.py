@@ -28,7 +28,7 @@ def text_tokens(text: str) -> int:
     French, Chinese, Japanese, Korean, Russian, Arabic and Thai prose, 1.0 for rows of laboratory values, 0.9 for Hindi;
     letters without words (DNA, base64) are the worst case with 0.7.
     """
-    data = text.encode(errors="surrogatepass")
+    data = text.encode()
     others = data.translate(None, _LETTERS)
     foreign = len(others.translate(None, _ASCII))
     return math.ceil((len(data) - len(others)) / 2.5 + (len(others) - foreign) + foreign / 3)

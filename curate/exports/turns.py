@@ -57,7 +57,8 @@ class Turns:
     @property
     def has_system(self) -> Flags:
         """For each sample whether it begins with a system turn."""
-        return self.role[self.first] == SYSTEM
+        begins: Flags = self.role[self.first] == SYSTEM
+        return begins
 
     def roles(self) -> pa.StringArray:
         """The role of each turn by name."""
@@ -109,9 +110,21 @@ def system_shows_image(turns: Turns) -> Flags:
     return _any_by(turns.row, turns.shows_image & (turns.role == SYSTEM), turns.rows)
 
 
+def speaks(turns: Turns, role: int) -> Flags:
+    """For each sample whether a turn of the role has more than white space in it."""
+    words = pc.match_substring_regex(turns.content, r"\S").to_numpy(zero_copy_only=False)
+    return _any_by(turns.row, words & (turns.role == role), turns.rows)
+
+
+def flat_images(table: pa.Table) -> pa.StructArray:
+    """The images of a table of samples, one after the other."""
+    return _column(table, "images").flatten()
+
+
 def lengths(lists: pa.ListArray) -> Integers:
     """Length of each list; 0 for null."""
-    return pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    sizes: Integers = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return sizes
 
 
 def list_array(sizes: Integers, values: pa.Array) -> pa.ListArray:

@@ -17,16 +17,16 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-START = 24
-"""Requests in flight at first: growth from here reaches 64 within some two answers' time."""
+START = 32
+"""Requests in flight at first: growth from here reaches 64 within two answers' time."""
 CUT = 0.8
 """Factor on the number in flight after a rejection that is a sign of load."""
 WINDOW = 48
 """Latest answers looked at to tell an overloaded or failing endpoint from one that rejects by chance."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds without any new request when an endpoint is overloaded or failing; doubled each time in a row."""
-LONGEST_WAIT = 64
-"""Most rounds of clean answers to wait for before trying to raise the ceiling again."""
+LONGEST_WAIT = 16
+"""Most rounds of clean answers to wait for, after a fall, before trying to raise the ceiling."""
 
 
 @dataclass(slots=True)
@@ -39,6 +39,8 @@ class Call:
     """Requests in flight when it started, itself included, as seen from here: at most these were being served."""
     sure: int
     """Those of them that were too young to be answered: at least these were being served, unless rejected."""
+    beyond: bool
+    """Whether ``level`` was more than the endpoint was known to serve."""
 
 
 @dataclass(slots=True)
@@ -65,13 +67,17 @@ class Pace:
         self._recent: deque[bool] = deque(maxlen=WINDOW)
         self._fastest = math.inf
         self._proven = 0
-        self._within, self._beyond = Tally(), Tally()  # Calls started with no more, and with more, than proven in flight.
+        self._proves_from = 0  # What was served before an overload says nothing about what is served after it.
+        self._within, self._beyond = (
+            Tally(),
+            Tally(),
+        )  # Calls started with no more, and with more, than proven in flight.
         self._evidence = Tally()  # What the ceiling rests on.
         self._pause = FIRST_PAUSE
         self._room = 0  # Growth that answers have earned.
         self._grown_at = -math.inf
         self._clean = 0
-        self._rounds = 2
+        self._wait_after_fall = self._wait = 2  # Rounds; a round is as many answers as there may be calls in flight.
         self._step = 1
 
     @property
@@ -88,7 +94,7 @@ class Pace:
         """When to ask again if no request may start now; None: after the next answer."""
         if now < self.hold_until:
             return self.hold_until
-        if self._room and self.ceiling is None and self.limit < self.maximum:
+        if self._room and self.ceiling is None and int(self.limit) < self.maximum:
             return self._grown_at + self._fastest / self.limit
         return None
 
@@ -101,10 +107,11 @@ class Pace:
             if other.started <= unanswered:
                 break
             sure += 1
-        call = Call(self._next, now, len(self._calls) + 1, sure)
+        level = len(self._calls) + 1
+        call = Call(self._next, now, level, sure, level > self._proven)
         self._next += 1
         self._calls[call.number] = call
-        (self._within if call.level <= self._proven else self._beyond).started += 1
+        (self._beyond if call.beyond else self._within).started += 1
         return call
 
     def abandoned(self, call: Call) -> None:
@@ -116,10 +123,11 @@ class Pace:
         del self._calls[call.number]
         self._pause = FIRST_PAUSE
         self._fastest = min(self._fastest, now - call.started)
-        self._proven = max(self._proven, call.sure)
-        if self.ceiling is not None and call.sure > self.ceiling:
-            self.ceiling = None
-            self.limit = max(self.limit, call.sure)
+        if call.number >= self._proves_from:
+            self._proven = max(self._proven, call.sure)
+            if self.ceiling is not None and call.sure > self.ceiling:
+                self.ceiling = None
+                self.limit = max(self.limit, call.sure)
         if call.number < self._counts_from:
             return
         self._recent.append(True)
@@ -130,7 +138,7 @@ class Pace:
             self.limit = min(self.ceiling, self.limit + 4 / self.limit)
         else:
             self._clean += 1
-            if self._clean >= self._rounds * self.limit:
+            if self._clean >= self._wait * self.limit:
                 self._raise_ceiling()
 
     def rejected(self, call: Call, now: float, retry_after: float | None = None) -> None:
@@ -146,6 +154,9 @@ class Pace:
         if self._mostly_failing():
             self._back_off(now, retry_after)
         elif call.level <= self._proven:
+            if call.beyond:
+                self._beyond.started -= 1
+                self._within.started += 1
             self._within.rejected += 1
             if self.ceiling is not None and not self._is_load(self._evidence):
                 self.ceiling = None
@@ -161,13 +172,15 @@ class Pace:
             return
         self._recent.append(False)
         if self._mostly_failing():
-            self._back_off(now, None)
+            self._hold(now, None)
 
     def _grow(self, now: float) -> None:
         """Take up the room that answers have earned, at most as much as doubles the limit in an answer's time."""
         if not self._room or self.ceiling is not None:
             return
-        grown = int(min(self._room, (now - self._grown_at) * self.limit / self._fastest, self.maximum - self.limit))
+        grown = int(
+            min(self._room, (now - self._grown_at) * self.limit / self._fastest, self.maximum - int(self.limit))
+        )
         if grown:
             self.limit += grown
             self._room -= grown
@@ -187,14 +200,18 @@ class Pace:
     def _cut(self, level: int) -> None:
         self._lower(max(1, level - 1), max(1.0, CUT * level))
         self._evidence, self._beyond = self._beyond, Tally()
-        self._rounds = min(LONGEST_WAIT, 2 * self._rounds)
 
     def _back_off(self, now: float, retry_after: float | None) -> None:
         half = max(1, int(self.limit / 2))
         self._lower(half, half)
         self._evidence = Tally(0, self._next + 1)  # Not to be explained by chance.
-        self._proven = 0
+        self._proven, self._proves_from = 0, self._next
         self._within, self._beyond = Tally(), Tally()
+        self._hold(now, retry_after)
+
+    def _hold(self, now: float, retry_after: float | None) -> None:
+        self._counts_from = self._next
+        self._recent.clear()
         self.hold_until = now + max(self._pause, retry_after or 0.0)
         self._pause = min(LONGEST_PAUSE, 2 * self._pause)
 
@@ -203,6 +220,7 @@ class Pace:
         self._counts_from = self._next
         self._recent.clear()
         self._room = self._clean = 0
+        self._wait = self._wait_after_fall = min(LONGEST_WAIT, 2 * self._wait_after_fall)
         self._step = 1
 
     def _raise_ceiling(self) -> None:
@@ -210,5 +228,5 @@ class Pace:
         self.ceiling = min(self.maximum, self.ceiling + self._step)
         self.limit = float(self.ceiling)
         self._clean = 0
-        self._rounds = 1
+        self._wait = 1
         self._step *= 2

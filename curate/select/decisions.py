@@ -35,5 +35,6 @@ class Decisions:
 
     def dropped_rows(self) -> pa.Table:
         """The dropped samples with rule and reason."""
-        table = pq.read_table(self.path)
+        with pq.ParquetFile(self.path) as file:
+            table = file.read()
         return table.filter(pc.invert(table.column("kept")))

@@ -73,9 +73,7 @@ def read_facts(corpus: Corpus, shard: Path, columns: Collection[str]) -> pl.Data
     return frame.hstack(_aligned(corpus, "verdicts", shard, samples["id"], asked))
 
 
-def _aligned(
-    corpus: Corpus, facts: Facts, shard: Path, ids: pl.Series, columns: Collection[str]
-) -> pl.DataFrame:
+def _aligned(corpus: Corpus, facts: Facts, shard: Path, ids: pl.Series, columns: Collection[str]) -> pl.DataFrame:
     path = corpus.facts_shard(facts, shard)
     try:
         frame = pl.read_parquet(path, columns=["id", *sorted(columns)])

@@ -11,8 +11,8 @@ from curate.corpus import UserError
 from curate.select.facts import check_columns
 
 NEAR_BLANK_BITS = 1.5
-"""Entropy of the grey histogram below which a picture counts as blank. Even frames have 0, empty slide glass 1.3 to 1.5;
-the emptiest diagnostic pictures among pydicom's test files (ultrasound, CT with much air) have 1.6 to 2."""
+"""Entropy of the grey histogram below which a picture counts as blank. Even frames have 0, empty slide glass has
+1.3 to 1.5; the emptiest diagnostic pictures among pydicom's test files (ultrasound, CT with much air) have 1.6 to 2."""
 
 SHORTEST_SIDE = 28
 """Pixels. LLaMA-Factory stretches pictures with a shorter side out of shape (``Qwen2VLPlugin``). Lingshu asks for 64:
@@ -34,7 +34,11 @@ class Rule:
 
 
 def default_rules(
-    columns: Mapping[str, pl.DataType], *, min_score: float = 3.0, where: str | None = None, require_verdict: bool = False
+    columns: Mapping[str, pl.DataType],
+    *,
+    min_score: float = 3.0,
+    where: str | None = None,
+    require_verdict: bool = False,
 ) -> list[Rule]:
     """The rules in the order they are applied: the first that a sample violates is the one that drops it.
 
@@ -124,12 +128,15 @@ def _condition(where: str, columns: Mapping[str, pl.DataType]) -> pl.Expr:
     """``where`` as an expression, tried on an empty table so that mistakes show before any work."""
     try:
         condition = pl.sql_expr(where)
-        if isinstance(condition, list):
-            raise UserError(f"--where takes one condition, this is several: {where}")
-        check_columns(condition.meta.root_names(), columns)
-        found = pl.DataFrame(schema=columns).select(condition.alias("condition")).dtypes[0]
+        names = condition.meta.root_names()
+        check_columns(names, columns)
+        tried = pl.DataFrame(schema=columns).select(condition.alias("condition"))
     except pl.exceptions.PolarsError as error:
         raise UserError(f"--where {where!r} is not understood: {str(error).splitlines()[0]}") from None
-    if found != pl.Boolean:
-        raise UserError(f"--where {where!r} is no condition: it gives {found}, not true or false")
+    if not names:
+        raise UserError(f"--where {where!r} names no column; there are: {', '.join(sorted(columns))}")
+    if tried.dtypes[0] != pl.Boolean:
+        raise UserError(f"--where {where!r} is no condition: it gives {tried.dtypes[0]}, not true or false")
+    if tried.height:
+        raise UserError(f"--where {where!r} looks at all samples together; it is asked about each sample by itself")
     return condition

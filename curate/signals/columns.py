@@ -24,18 +24,32 @@ class Column(NamedTuple):
 
 
 COLUMNS = (
-    Column("id", pa.string(), "SHA-256, hex", "64 characters", "The sample.", ""),
+    Column(
+        "id",
+        pa.string(),
+        "SHA-256, hex",
+        "64 characters",
+        "The sample.",
+        "",
+    ),
     Column(
         "signals_key",
         pa.string(),
         "hash, hex",
         "32 characters or null",
-        "What the row was measured from: id, images with their file names' suffixes, DICOM modality and body part, version "
-        "of the signals. A row with an equal key is not measured again. Null when an image's file could not be read at all: "
-        "the next run tries again.",
+        "What the row was measured from: id, images with their files' suffixes, DICOM modality and body part, "
+        "version of the signals. A row with an equal key is not measured again. Null when an image's file was "
+        "missing or changed: the next run tries again.",
         "",
     ),
-    Column("image_count", pa.int32(), "images", ">= 0", "Images of the sample.", "Unexpected text-only samples."),
+    Column(
+        "image_count",
+        pa.int32(),
+        "images",
+        ">= 0",
+        "Images of the sample.",
+        "Unexpected text-only samples.",
+    ),
     Column(
         "image_readable",
         pa.bool_(),
@@ -91,24 +105,25 @@ COLUMNS = (
         "0 to 8, null when no image is readable",
         "Shannon entropy of the histogram of 256 grey levels, of the image where it is lowest. PNG: all pixels. "
         "JPEG: the picture as halved for `image_sharpness`.",
-        "Blank and nearly blank images: uniform is 0, a line of text on white is below 1, radiographs are about 5 to 8.",
+        "Blank and nearly blank images: uniform is 0, a line of text on white below 1, a radiograph 5 to 8.",
     ),
     Column(
         "image_sharpness",
         pa.float64(),
         "squared grey levels",
         ">= 0, null when no image is readable",
-        "Variance of the 4-neighbour Laplacian of the grey image, halved as often as it takes to bring its long side to 512 "
-        "pixels or less (Pech-Pacheco et al. 2000), of the image where it is lowest.",
-        "Blurred and upscaled images. Heavy blur divides it by 10 to 100; a factor of 3 between two pictures means nothing.",
+        "Variance of the 4-neighbour Laplacian (Pech-Pacheco et al. 2000) of the grey image, halved as often as it"
+        " takes to bring its long side to 512 pixels or less; of the image where it is lowest.",
+        "Blurred and upscaled images. Heavy blur divides it by 10 to 100; a factor of 3 means nothing.",
     ),
     Column(
         "image_bits",
         pa.int32(),
         "bits",
         "0 to 8, null when no image is readable",
-        "Grey depth really used: bits it takes to number the grey levels that occur, of the image where it is lowest. "
-        "Measured on the same pixels as `image_entropy`; JPEG compression smears levels, so it speaks of PNG only.",
+        "Grey depth really used: bits it takes to number the grey levels that occur, of the image where it is "
+        "lowest. Measured on the same pixels as `image_entropy`; JPEG compression smears levels, so it speaks of "
+        "PNG only.",
         "Masks, binary scans, images saved with a wrong window or a few grey levels.",
     ),
     Column(
@@ -116,8 +131,8 @@ COLUMNS = (
         pa.list_(pa.uint64()),
         "64-bit hash",
         "one for each image, null for an unreadable one",
-        "DCT perceptual hash: grey, 32 x 32, the 8 x 8 lowest frequencies against their median, first bit highest. "
-        "The same definition as `phash` of the imagehash package.",
+        "DCT perceptual hash: grey, 32 x 32, the 8 x 8 lowest frequencies against their median, first bit highest."
+        " The same definition as `phash` of the imagehash package.",
         "Near-duplicates: the number of differing bits between two images; 0 to 6 of 64 is mostly the same picture.",
     ),
     Column(
@@ -149,7 +164,8 @@ COLUMNS = (
         pa.float64(),
         "probability",
         "0 to 1, null with `text_language`",
-        "py3langid's normalised probability. Short captions full of Latin terms reach 0.2 to 0.6 in the right language.",
+        "py3langid's normalised probability. Below 0.3 the language is a guess: so with short captions full of "
+        "Latin terms.",
         "Together with the language: gibberish, code, tables.",
     ),
     Column(
@@ -157,8 +173,9 @@ COLUMNS = (
         pa.float64(),
         "share",
         "0 to 1",
-        "Share of word 5-grams that repeat an earlier one of the same turn (2-grams in turns under 10 words), of the worst "
-        "turn; the duplicate n-grams of Rae et al. 2021. The first 100,000 characters of a turn are looked at.",
+        "Share of word 5-grams that repeat an earlier one of the same turn (2-grams in turns under 10 words), of "
+        "the worst turn; the duplicate n-grams of Rae et al. 2021. The first 100,000 characters of a turn are "
+        "looked at.",
         "Looping generations, pasted blocks. Two parallel sentences of a report stay under 0.3.",
     ),
     Column(
@@ -174,9 +191,9 @@ COLUMNS = (
         pa.bool_(),
         "",
         "",
-        "A target turn ends unfinished: on a comma, an open bracket, a hyphen, an ellipsis, a word that announces another "
-        "(of, the, with, 以及), inside <think>, or after full sentences with a long last one that has no full stop. "
-        "A short text without a full stop is not cut off.",
+        "A target turn ends unfinished: on a comma, an open bracket, a hyphen, an ellipsis, a word that announces "
+        "another (of, the, with, 以及), inside `<think>`, or after full sentences with a long last one that has no "
+        "full stop. A short text without a full stop is not cut off.",
         "Captions cut to a field width, answers that ran out of tokens.",
     ),
     Column(
@@ -184,8 +201,9 @@ COLUMNS = (
         pa.bool_(),
         "",
         "",
-        "A target turn says nothing beyond figure numbers, links, credits, copyright notes, file names and hints such as "
-        "'see text' or 'click to enlarge': fewer than 6 letters or 15 % of its letters are left without these.",
+        "A target turn says nothing beyond figure numbers, links, credits, copyright notes, file names and hints "
+        "such as 'see text' or 'click to enlarge': fewer than 6 letters or 15 % of its letters are left without "
+        "these.",
         "Captions scraped from page furniture.",
     ),
     Column(
@@ -193,8 +211,9 @@ COLUMNS = (
         pa.int32(),
         "mentions",
         ">= 0",
-        "Mentions that need an image the sample does not have: 'the second image', 'images A-D', 'panel B', 'Figure 3', "
-        "'both images' or a comparison with a prior study beside too few images, 'as shown in the image' beside none.",
+        "Mentions that need an image the sample does not have: 'the second image', 'images A-D', 'panel B', "
+        "'Figure 3', 'both images', a comparison with a prior study beside too few images; 'as shown in the image'"
+        " beside none.",
         "Captions torn from their page, images lost on the way, findings nobody can see.",
     ),
     Column(
@@ -210,7 +229,8 @@ COLUMNS = (
         pa.bool_(),
         "",
         "null without DICOM modality, or when the text names none",
-        "The text, or a query's reference answer, names modalities, and none of them can be what the DICOM header says.",
+        "The text, or a query's reference answer, names modalities, and none of them can be what the DICOM header "
+        "says.",
         "Captions that belong to another image.",
     ),
     Column(

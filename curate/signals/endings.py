@@ -8,39 +8,46 @@ from __future__ import annotations
 
 import re
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _TAIL = 600
 """Characters from the end that are looked at."""
 
 _WRAPPING = "*_`~\"'”’»』 \t\r\n"
-_STOPS = frozenset(".!?。！？．｡)]}）】》」>|")
-_ANNOUNCING = frozenset(",、，([{（【《「“‘«&")
+_STOPS = frozenset(".!?。！？．｡;；)]}）】》」>|")
+_ANNOUNCING = (*",、，([{（【《「“‘«&", "...", "…")
+_COLONS = (":", "：")
 _DASHES = frozenset("-‐–—")
 
 _ABBREVIATION = re.compile(r"(?:^|[\s(])(?:e\.g|i\.e|vs|cf|Figs?|figs?|Dr|Drs|Prof|approx|incl)\.$")
 
-_ALWAYS = frozenset("the a an and or nor".split())
-_WORDS = _ALWAYS | frozenset(
-    "but of with from for by into onto at to in on between among through during toward towards via per than as because "
-    "although while whereas which whose is are was were be been has had may might its their such "
-    "shows showing demonstrates demonstrating reveals revealing indicates indicating suggests suggesting includes "
-    "including involving containing measuring".split()
+_ALWAYS = _words("the a an and or nor")
+_UNFINISHED = _ALWAYS | _words(
+    "but of with from for by into onto at to in on between among through during toward towards via per than as because"
+    " although while whereas which whose is are was were be been has had may might its their such shows showing"
+    " demonstrates demonstrating reveals revealing indicates indicating suggests suggesting includes including"
+    " involving containing measuring"
 )
-_CAPITALS = frozenset("the of and with to is are was were from for by".split())
-"""The words that are looked for in texts all in capitals, where OR and IN may be abbreviations."""
-_ASKING = frozenset(
-    "what which where when who whose whom why how is are was were do does did can could should would has have in on at "
-    "from to for".split()
+_CAPITALS = _words("the of and with to is are was were from for by")
+"""Those that are looked for in texts all in capitals, where OR and IN may be abbreviations."""
+_ASKING = _words(
+    "what which where when who whose whom why how is are was were do does did can could should would has have in on at"
+    " from to for"
 )
 """First words of questions, which may well end on a preposition: "which side is it on"."""
-_BEFORE_LETTER_A = frozenset(
-    "hepatitis vitamin type group grade class stage influenza protein hemophilia haemophilia option answer choice panel "
-    "figure fig image".split()
+_BEFORE_LETTER_A = _words(
+    "hepatitis vitamin type group grade class stage influenza protein hemophilia haemophilia option answer choice panel"
+    " figure fig image"
 )
 
 _CHINESE_WORD = re.compile(
     r"(?:以及|或者|并且|而且|但是|因为|由于|例如|比如|包括|伴有|位于|(?<![存所潜内外现实正])在|(?<![参给赋授干])与"
     r"|(?<![涉普以波累遍])及|(?<![间即抑甚])或|(?<![缓温饱共总柔中平调谐])和)$"
 )
+"""Words that announce another; the characters before are those with which they mean something else."""
 
 _LIST_ITEM = re.compile(r"\s*(?:[-*•·#>|]|\d{1,2}[.)、]|\(?[a-zA-Z0-9][.)])\s*\S")
 _SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*\s+(?=[A-Z\"“(])|[。！？][”’」）]*")
@@ -48,7 +55,7 @@ _SENTENCE_WORDS = 4
 """Words that make a full stop the end of a sentence, not of "Figure 2." or "Dr."."""
 _FRAGMENT_WORDS = {1: 6, 2: 4}
 """Words that a last fragment without a full stop must have to count as broken off, by sentences before it; else 3."""
-_CJK = re.compile("[\u3400-\u9fff]")
+_IDEOGRAPH = re.compile("[\u3400-\u9fff]")
 
 
 def cut_off(text: str, *, before_image: bool = False) -> bool:
@@ -59,35 +66,37 @@ def cut_off(text: str, *, before_image: bool = False) -> bool:
     if any(text.rfind(f"<{tag}>") > text.rfind(f"</{tag}>") for tag in ("think", "answer")):
         return True
     tail = text.rstrip(_WRAPPING)[-_TAIL:]
-    if not tail:
-        return False
-    last = tail[-1]
-    if tail.endswith(("...", "…")) or last in _ANNOUNCING:
-        return True
-    if last in ":：":
+    if tail.endswith(_COLONS):
         return not before_image
-    if last in _DASHES:  # "ER-" and "CD20-" are findings, "follow-" is half a word
-        return tail[-2:-1].isspace() or tail[-2:-1].islower()
-    if last in _STOPS:
-        return bool(_ABBREVIATION.search(tail))
-    if any(tail.rfind(left) > tail.rfind(right) for left, right in ("()", "（）")):
+    if tail.endswith(_ANNOUNCING) or _ABBREVIATION.search(tail):
         return True
+    if not tail or tail[-1] in _STOPS:
+        return False
     line = tail.rsplit("\n", 1)[-1]
-    return _ends_on_announcing_word(line) or bool(_CHINESE_WORD.search(line)) or _breaks_off(line)
+    return (
+        _ends_on_dash(tail)
+        or any(tail.rfind(left) > tail.rfind(right) for left, right in ("()", "（）"))
+        or _ends_on_announcing_word(line)
+        or _CHINESE_WORD.search(line) is not None
+        or _breaks_off(line)
+    )
+
+
+def _ends_on_dash(tail: str) -> bool:
+    """ "follow-" is half a word; "ER-" and "CD20-" are findings."""
+    return tail[-1] in _DASHES and (tail[-2:-1].isspace() or tail[-2:-1].islower())
 
 
 def _ends_on_announcing_word(line: str) -> bool:
-    words = line.split()
+    words = [word.strip("(\"'“‘") for word in line.split()]
     if len(words) < 2:
         return False
-    before, word = words[-2].strip("(\"'“‘"), words[-1].strip("(\"'“‘")
+    before, last = words[-2], words[-1]
     if line.isupper():
-        return len(words) > 3 and word.lower() in _CAPITALS
-    if word == "in" and before[-1:].isdigit():  # inches
-        return False
-    if word == "a" and before.lower() in _BEFORE_LETTER_A:
-        return False
-    return word in (_ALWAYS if words[0].lower() in _ASKING else _WORDS)
+        return len(words) > 3 and last.lower() in _CAPITALS
+    if (last == "in" and before[-1:].isdigit()) or (last == "a" and before.lower() in _BEFORE_LETTER_A):
+        return False  # inches; hepatitis a
+    return last in (_ALWAYS if words[0].lower() in _ASKING else _UNFINISHED)
 
 
 def _breaks_off(line: str) -> bool:
@@ -104,4 +113,4 @@ def _breaks_off(line: str) -> bool:
 
 def _length(text: str) -> int:
     """Words; two Chinese characters make about one."""
-    return len(_CJK.sub("", text).split()) + len(_CJK.findall(text)) // 2
+    return len(_IDEOGRAPH.sub(" ", text).split()) + len(_IDEOGRAPH.findall(text)) // 2

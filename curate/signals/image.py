@@ -90,7 +90,7 @@ def _decode_png(data: bytes) -> Picture.Image:
 
 
 def _check_chunks(data: bytes) -> None:
-    """Compare the checksums of a PNG file's critical chunks; Pillow skips those of the pixel data (PNG 3rd ed., 5.3)."""
+    """Compare the checksums of a PNG file's critical chunks (PNG 3rd ed., 5.3); Pillow skips those of pixel data."""
     view, start, kind = memoryview(data), len(_PNG), b""
     while kind != b"IEND":
         if start + 12 > len(data):
@@ -126,7 +126,7 @@ def _decode_jpeg(data: bytes) -> Picture.Image:
 
 
 def _decode_unusual_jpeg(data: bytes) -> Picture.Image:
-    """The same by Pillow, for files with padding between their parts or a colour layout that TurboJPEG does not take."""
+    """The same by Pillow, for files with padding between their parts or a layout that TurboJPEG does not take."""
     with JpegImageFile(io.BytesIO(data)) as picture:
         width, height = picture.size
         _check_size(width, height)

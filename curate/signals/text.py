@@ -16,7 +16,8 @@ import polars as pl
 import pyarrow as pa
 
 from curate.signals.endings import cut_off
-from curate.signals.mentions import boilerplate, missing_images
+from curate.signals.furniture import boilerplate
+from curate.signals.mentions import missing_images
 
 _IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f"
 _WORD = re.compile(rf"[{_IDEOGRAPHS}]|[^\W_{_IDEOGRAPHS}][^\s{_IDEOGRAPHS}]*")
@@ -64,7 +65,7 @@ def measure_text(turns: pl.DataFrame, images: Sequence[int]) -> pl.DataFrame:
             ],
             dtype=pl.Boolean,
         ),
-        text_boilerplate=pl.col("target") & boilerplate(pl.col("text"), pl.col("role") == "document"),
+        text_boilerplate=pl.col("target") & boilerplate(pl.col("text"), caption=pl.col("role") == "document"),
     )
     by_sample = by_turn.group_by("row").agg(
         pl.col("text").str.join("\n"),

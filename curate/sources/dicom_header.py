@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import re
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,8 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
+
+from curate.sources.dicom import DicomError, is_dicom
 
 # Libraries log what they fail on, and that may quote a patient's data: errors reach the user through DicomError alone.
 for _library in ("pydicom", "pylibjpeg", "openjpeg"):
@@ -54,26 +55,6 @@ _PIXEL_DATA_VR = (b"OB", b"OW", b"OF", b"OD", b"UN")
 _MAX_INFLATED = 512 * 2**20
 """Bytes that a deflated data set may grow to; the transfer syntax is rare and meant for small objects."""
 
-_DATA_SET_START = re.compile(
-    rb"[\x02\x08]\x00[\x00-\x18]\x00(?:UL|CS|UI|DA|TM|OB)"  # explicit VR, little endian
-    rb"|\x00[\x02\x08]\x00[\x00-\x18](?:UL|CS|UI|DA|TM|OB)"  # explicit VR, big endian
-    rb"|\x08\x00[\x00\x01\x05\x08\x12-\x14\x16\x18]\x00[\x00-\x80]\x00\x00\x00",  # implicit VR
-    re.DOTALL,
-)
-
-
-class DicomError(ValueError):
-    """A file that gives no training image. ``str()`` is a sentence for a person and never quotes the patient's data.
-
-    ``reason`` is a short code to count by: unreadable, not_dicom, bad_header, not_an_image:KIND, no_pixels,
-    unsupported_transfer_syntax, missing_decoder, unsupported_pixels, too_large, too_many_frames, truncated,
-    decode_failed.
-    """
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
 
 @contextmanager
 def refusing(reason: str, sentence: str, *, quote: bool = False) -> Iterator[None]:
@@ -99,11 +80,6 @@ def refusing(reason: str, sentence: str, *, quote: bool = False) -> Iterator[Non
         raise DicomError(reason, f"{sentence} ({cause})") from None
 
 
-def starts_like_dicom(head: bytes) -> bool:
-    """Whether the first bytes of a file (132 or more) are a DICOM preamble, or the start of a data set without one."""
-    return head[128:132] == b"DICM" or _DATA_SET_START.match(head) is not None
-
-
 @dataclass(frozen=True, slots=True)
 class Header:
     """The attributes read, and the file positioned at its pixel data element, or at its end when there is none."""
@@ -122,8 +98,8 @@ class Header:
 def opened(path: Path) -> Iterator[Header]:
     """Read the header of the file at ``path``, and keep it open for its pixels.
 
-    Nothing outside DESCRIPTION, PIXELS, GREY_LEVELS and PALETTE is kept: names, dates and identifiers never enter
-    memory as values. Raises DicomError (unreadable, not_dicom, too_large, truncated) and what pydicom raises.
+    Only DESCRIPTION, PIXELS, GREY_LEVELS and PALETTE are kept: no name, date or identifier is there to slip out later.
+    Raises DicomError (unreadable, not_dicom, too_large, truncated) and what pydicom raises.
     """
     try:
         if not path.is_file():
@@ -138,7 +114,7 @@ def opened(path: Path) -> Iterator[Header]:
 def _read(stream: BinaryIO, path: Path) -> Header:
     head = stream.read(1024)
     stream.seek(0)
-    if not starts_like_dicom(head):
+    if not is_dicom(head):
         raise DicomError("not_dicom", "it has no DICOM preamble and does not start like a DICOM data set")
     declared = None
     if DeflatedExplicitVRLittleEndian.encode() in head:

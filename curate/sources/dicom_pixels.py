@@ -30,7 +30,8 @@ from pydicom.uid import (
 )
 
 from curate.sources import dicom_jpeg
-from curate.sources.dicom_header import DicomError, Header, integer, value_of
+from curate.sources.dicom import DicomError
+from curate.sources.dicom_header import Header, integer, value_of
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")

@@ -12,7 +12,8 @@ from pydicom import Dataset
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.uid import UID
 
-from curate.sources.dicom_header import DicomError, integer, items, numbers, value_of
+from curate.sources.dicom import DicomError
+from curate.sources.dicom_header import integer, items, numbers, value_of
 from curate.sources.dicom_pixels import PixelLayout
 
 Pixels = NDArray[Any]

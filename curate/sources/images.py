@@ -200,14 +200,31 @@ def _upright_8_bit(picture: Picture.Image, data: bytes, kind: str, shown: str) -
     _check_end(data, kind, shown)
     # Pillow decodes a whole PNG to look for EXIF data behind the pixels, so ask only when there is any.
     upright = (kind == "png" and b"eXIf" not in data) or picture.getexif().get(_ORIENTATION, 1) == 1
-    if kind in ("png", "jpeg") and upright and picture.mode in _ORDINARY_MODES:
+    if kind in ("png", "jpeg") and upright and picture.mode in _ORDINARY_MODES and not _see_through(picture):
         return _Encoded(data, kind, width, height, rendered=False)  # type: ignore[arg-type]
     drawn = ImageOps.exif_transpose(picture)
     if drawn.mode not in _ORDINARY_MODES:
         drawn = drawn.convert("RGB") if drawn.mode in ("CMYK", "LAB", "HSV", "RGBX") else _to_8_bit(drawn)
     file = io.BytesIO()
-    drawn.convert("RGB" if drawn.mode == "YCbCr" else drawn.mode).save(file, "PNG", compress_level=6)
+    _opaque(drawn).save(file, "PNG", compress_level=6)
     return _Encoded(file.getvalue(), "png", drawn.width, drawn.height, rendered=True)
+
+
+def _see_through(picture: Picture.Image) -> bool:
+    """Whether some pixels are transparent: LLaMA-Factory would show what lies under them, verl white paper."""
+    if picture.mode not in ("RGBA", "LA", "PA") and "transparency" not in picture.info:
+        return False
+    alpha = np.asarray(picture.convert("RGBA").getchannel("A"))
+    return bool(alpha.min() < 255)
+
+
+def _opaque(picture: Picture.Image) -> Picture.Image:
+    """The picture on white paper, as greyscale if it is grey, else as RGB."""
+    if _see_through(picture):
+        paper = Picture.new("RGBA", picture.size, "white")
+        paper.alpha_composite(picture.convert("RGBA"))
+        return paper.convert("RGB")
+    return picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
 
 
 def _to_8_bit(picture: Picture.Image) -> Picture.Image:

@@ -26,7 +26,7 @@ from curate.sources.images import Intake, inline_prefix, intake_bytes, intake_fi
 from curate.sources.locations import real_path, resolve
 from curate.sources.readers import BadRow, Row, read_rows
 from curate.sources.rejects import Reject, RejectError
-from curate.sources.staging import Staging, location_key
+from curate.sources.staging import Staging, close_staging, location_key
 from curate.sources.walk import Item, listing_hash, walk
 
 INGEST_VERSION = 1
@@ -85,13 +85,16 @@ def ingest(inputs: Sequence[Path], corpus: Corpus, options: IngestOptions, progr
     roots = _checked_roots([*inputs, *options.allow_roots], corpus.path)
     input_hash = _input_hash(inputs, options)
     if corpus.info.complete and corpus.info.input_hash == input_hash:
+        close_staging(corpus)
         return _summary(corpus, unchanged=True)
     staging = Staging(corpus, input_hash)
     if not staging.finished:
         reader = _Reader(inputs, roots, options, corpus.path)
         _fill(staging, reader, progress)
-    staging.publish([str(root) for root in roots])
+    staging.publish()
     summary = _summary(corpus, unchanged=False)
+    info = corpus.info
+    info.roots, info.input_hash, info.complete = [str(root) for root in roots], input_hash, True
     corpus.record(
         "ingest",
         parameters={
@@ -107,6 +110,7 @@ def ingest(inputs: Sequence[Path], corpus: Corpus, options: IngestOptions, progr
         },
         hashes={"input": input_hash},
     )
+    close_staging(corpus)
     return summary
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import orjson
 import pyarrow.parquet as pq
 
-from curate.corpus import Corpus, Sample, atomic_file, sync_directory, to_table, write_shard
+from curate.corpus import Corpus, Sample, atomic_file, shard_fingerprint, sync_directory, to_table, write_shard
 from curate.sources.rejects import Reject
 
 SHARD_ROWS = 8192
@@ -36,7 +36,7 @@ class Staging:
         self._corpus, self._hash = corpus, input_hash
         self._samples_dir = corpus.path / "samples.partial"
         self._rejects_dir = corpus.path / "rejects.partial"
-        self._marker = corpus.path / "ingest.partial.json"
+        self._marker = _marker(corpus)
         self._pending: list[Sample] = []
         self._rejects: list[Reject] = []
         self._locations = array("Q")
@@ -72,8 +72,10 @@ class Staging:
             self._seen.add_all(pq.read_table(part, columns=["id"])["id"].to_pylist())
             self.samples += pq.read_metadata(part).num_rows
         if parts:
-            metadata = pq.read_schema(parts[-1]).metadata or {}
-            self.rows = self._settled = int(metadata[b"curate.fingerprint"].split(b":")[0])
+            settled, _, *end = (shard_fingerprint(parts[-1]) or "").split(":")
+            self.rows = self._settled = int(settled)
+            if end:
+                self._finish()
         for leftover in self._rejects_dir.glob("part-*"):
             if not (self._samples_dir / f"{leftover.name.split('.')[0]}.parquet").exists():
                 leftover.unlink()
@@ -102,7 +104,7 @@ class Staging:
         if len(self._pending) >= SHARD_ROWS:
             self._write_part()
 
-    def _write_part(self) -> None:
+    def _write_part(self, end: str = "") -> None:
         name = f"part-{len(self._shards()):05d}"
         with atomic_file(self._rejects_dir / f"{name}.locations") as file:
             file.write(self._locations.tobytes())
@@ -112,38 +114,46 @@ class Staging:
                     orjson.dumps(reject._asdict(), option=orjson.OPT_APPEND_NEWLINE) for reject in self._rejects
                 )
         digest = hashlib.sha256("".join(sample.id for sample in self._pending).encode()).hexdigest()
-        write_shard(self._samples_dir / f"{name}.parquet", to_table(self._pending), f"{self._settled}:{digest}")
+        write_shard(self._samples_dir / f"{name}.parquet", to_table(self._pending), f"{self._settled}:{digest}{end}")
         self._pending, self._rejects, self._locations = [], [], array("Q")
 
     def is_referenced(self, key: int) -> bool:
         """Whether any row so far referred to the image file with this :func:`location_key`."""
         if not hasattr(self, "_sorted"):
             parts = [np.fromfile(path, dtype=np.uint64) for path in sorted(self._rejects_dir.glob("*.locations"))]
-            self._sorted = np.unique(np.concatenate([*parts, np.frombuffer(self._locations, dtype=np.uint64)]))
+            self._sorted = np.unique(np.concatenate([*parts, np.array(self._locations, dtype=np.uint64)]))
         place = int(np.searchsorted(self._sorted, np.uint64(key)))
         return place < len(self._sorted) and int(self._sorted[place]) == key
 
     def finish(self) -> None:
         """Write the last part; from here on nothing is read from the inputs again."""
-        self._write_part()
+        self._write_part(end=":end")
+        self._finish()
+
+    def _finish(self) -> None:
         for path in self._rejects_dir.glob("*.locations"):
             path.unlink()
         self._mark(finished=True)
         self.finished = True
 
-    def publish(self, roots: list[str]) -> None:
+    def publish(self) -> None:
         """Put the staged shards in the place of the corpus' own. Can be repeated after a crash at any point."""
-        info = self._corpus.info
-        info.complete = False
+        self._corpus.info.complete = False
         self._corpus.save()
         for staged, final in ((self._samples_dir, "samples"), (self._rejects_dir, "rejects")):
             if staged.exists():
                 shutil.rmtree(self._corpus.path / final, ignore_errors=True)
                 staged.rename(self._corpus.path / final)
         sync_directory(self._corpus.path)
-        info.roots, info.input_hash, info.complete = roots, self._hash, True
-        self._corpus.save()
-        self._marker.unlink(missing_ok=True)
+
+
+def close_staging(corpus: Corpus) -> None:
+    """Forget the staging, once corpus.json says that the ingest is complete."""
+    _marker(corpus).unlink(missing_ok=True)
+
+
+def _marker(corpus: Corpus) -> Path:
+    return corpus.path / "ingest.partial.json"
 
 
 class _SeenIds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,6 +41,7 @@ FILES = [path for path in real_files() if "TINY_ALPHA" not in path.parts or path
 """All but 49 of the 50 files of a DICOMDIR that have no pixels."""
 
 
+@functools.cache
 def outcome(path: Path) -> DicomFile | DicomError:
     """What reading a file gives; any other exception is a failure."""
     try:

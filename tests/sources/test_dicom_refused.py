@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import random
 import struct
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -134,16 +137,53 @@ def test_pixels_without_the_attributes_to_read_them(tmp_path: Path) -> None:
         assert refusal(save(data_set(grey, **attributes), tmp_path / "a.dcm")).reason == reason, attributes
 
 
+def test_without_pydicom_files_are_recognised_and_refused() -> None:
+    program = """
+import sys
+sys.modules["pydicom"] = None
+from pathlib import Path
+from curate.sources.dicom import DicomError, is_dicom, read_dicom
+path = Path(sys.argv[1])
+assert is_dicom(path.read_bytes()[:132])
+try:
+    read_dicom(path)
+except DicomError as error:
+    print(error.reason, error)
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", program, str(real("CT_small.dcm"))], check=True, capture_output=True, text=True
+    )
+    assert found.stdout == "missing_decoder DICOM needs the package pydicom: install medcurate[dicom]\n"
+
+
+def test_a_refusal_survives_the_way_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(refusal(real("rtdose.dcm"))))
+    assert isinstance(error, DicomError)
+    assert (error.reason, str(error)) == (
+        "not_an_image:rt_dose",
+        "it is no picture but a DICOM object of the kind RT Dose",
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Unknown encoding")
+def test_an_unknown_character_set_does_not_matter(tmp_path: Path) -> None:
+    content = real("693_UNCR.dcm").read_bytes()
+    assert b"ISO_IR 100" in content
+    (tmp_path / "a.dcm").write_bytes(content.replace(b"ISO_IR 100", b"KLINGON\\99"))
+    assert len(read_dicom(tmp_path / "a.dcm").images) == 1
+
+
 def test_libraries_print_log_and_warn_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "a.dcm").write_bytes(real("SC_rgb_dcmtk_+eb+cr.dcm").read_bytes().replace(b"\xff\xda", b"\xff\x00"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
         for path in (tmp_path / "a.dcm", real("badVR.dcm"), real("bad_sequence.dcm"), real("SC_rgb_jpeg.dcm")):
             result = outcome(path)
             # A traceback would show the library's error, and with it what it quotes from the header.
             assert isinstance(result, DicomFile) or result.__context__ is None or result.__suppress_context__
+    assert not warned
     assert capfd.readouterr() == ("", "")
     assert not caplog.records
 

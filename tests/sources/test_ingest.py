@@ -14,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from curate.corpus import Corpus, Sample
 from PIL import Image
 from support.cli import curate
 from support.pictures import distinct, histology, retina
+
+from curate.corpus import Corpus, Sample
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "raw"
 
@@ -338,3 +339,16 @@ def test_nothing_readable_is_a_failure(raw: Path) -> None:
     ran = curate("ingest", raw, "-o", raw.parent / "curated")
     assert ran.status == 1
     assert "Nothing could be read" in ran.err
+
+
+@pytest.mark.parametrize(("alpha", "rendered"), [(255, False), (0, True)])
+def test_transparent_pictures_are_put_on_white_paper(raw: Path, alpha: int, rendered: bool) -> None:
+    picture = Image.open(io.BytesIO(retina())).convert("RGBA")
+    picture.putpixel((5, 5), (10, 20, 30, alpha))
+    picture.save(raw / "a.png")
+    (raw / "a.txt").write_text("Caption.")
+    _, samples, _ = ingest(raw)
+    image = samples[0].images[0]
+    assert image.stored is rendered
+    shown = Image.open(io.BytesIO(Corpus.open(raw.parent / "curated").image_bytes(image)))
+    assert shown.convert("RGB").getpixel((5, 5)) == ((255, 255, 255) if rendered else (10, 20, 30))

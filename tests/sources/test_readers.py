@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from curate.sources import readers
 from curate.sources.readers import BadRow, Row, read_rows
 

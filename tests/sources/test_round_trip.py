@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.pictures import distinct
+
 from curate.corpus import Corpus, Image, Origin, Sample, from_table, to_table
 from curate.exports.records import to_record
 from curate.schemas import FORMATS
 from curate.sources.convert import to_sample
 from curate.sources.images import Intake, inline_prefix, intake_bytes, intake_inline
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from support.pictures import distinct
 
 NAMES = [f"images/{number}.png" for number in range(6)]
 
@@ -205,8 +206,8 @@ def test_the_published_recipe_records_are_accepted_as_printed() -> None:
         text = json.dumps(record).replace("BASE64_ENCODED_IMAGE_DATA", picture(0))
         for name in ("/path/to/medical_image.png", "/path/to/the/image1", "/path/to/the/image2", "/path/to/the/image"):
             text = text.replace(f'"{name}"', f'"{NAMES[len(name) % 6]}"')
-        record = json.loads(text)
-        assert to_record(read(format_name, record), format_name, data_uri, restore=True) == record
+        named = json.loads(text)
+        assert to_record(read(format_name, named), format_name, data_uri, restore=True) == named
 
 
 @pytest.mark.parametrize("format_name", ["image-caption", "interleaved", "sample"])

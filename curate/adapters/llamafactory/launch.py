@@ -4,8 +4,8 @@
     torchrun --nproc_per_node 8 -m curate.adapters.llamafactory.launch exports/llamafactory-cpt/train.yaml
 
 It is `llamafactory-cli train` with two differences: `template: qwen3_vl_cpt` and its kin exist, and relative paths in
-the configuration (`dataset_dir`, `media_dir`, `output_dir`, a local model) start at the configuration's own folder
-instead of wherever the command was typed, so an export can be moved and still trains.
+the configuration and after it (`dataset_dir`, `media_dir`, `output_dir`, a local model) start at the configuration's
+own folder instead of wherever the command was typed, so an export can be moved and still trains.
 """
 
 import os

@@ -1,0 +1,120 @@
+"""``curate export``: render the selected samples for a trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from curate.exports import ExportSummary
+
+_FORMATS = ("image-caption", "interleaved", "llamafactory-sft", "llamafactory-cpt", "verl", "jsonl")
+
+
+@click.command()
+@click.argument("corpus", default="curated", type=click.Path(path_type=Path))
+@click.option("--format", "format_name", required=True, type=click.Choice(_FORMATS), help="What to write.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Directory to write; by default exports/FORMAT.")
+@click.option(
+    "--min-score",
+    default=3.0,
+    show_default=True,
+    type=click.FloatRange(0, 5),
+    help="Drop judged samples with a lower mean score.",
+)
+@click.option("--where", metavar="EXPR", help="Keep only samples for which this SQL condition over the facts holds.")
+@click.option("--require-verdict", is_flag=True, help="Drop samples that no judge has scored.")
+@click.option(
+    "--images",
+    type=click.Choice(("path", "base64", "embed")),
+    help="How rows give pictures: files under images/ (path), inside JSON (base64), inside Parquet (embed, verl only).",
+)
+@click.option(
+    "--val-fraction", type=float, metavar="SHARE", help="Share for validation; by default 0.1 for verl, else 0."
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the split.")
+@click.option("--max-tokens", type=int, help="Token budget of a row; llamafactory-cpt only.  [default: 8192]")
+@click.option(
+    "--system-prompt",
+    metavar="TEXT|none",
+    help="System message for samples without one; verl only, which by default asks for <answer> tags.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
+def command(
+    corpus: Path,
+    format_name: str,
+    output: Path | None,
+    min_score: float,
+    where: str | None,
+    require_verdict: bool,
+    images: str | None,
+    val_fraction: float | None,
+    seed: int,
+    max_tokens: int | None,
+    system_prompt: str | None,
+    as_json: bool,
+) -> int:
+    """Write the selected samples of CORPUS (default: curated) in a format that trainers read.
+
+    The selection keeps what is readable, violates no rule and, where it was judged, scores high enough.
+    """
+    from curate.cli.console import console, print_json
+    from curate.corpus import Corpus
+    from curate.exports import ExportOptions, export
+
+    options = ExportOptions(
+        images=images,
+        val_fraction=val_fraction,
+        seed=seed,
+        max_tokens=max_tokens,
+        system_prompt="" if system_prompt == "none" else system_prompt,
+        min_score=min_score,
+        where=where,
+        require_verdict=require_verdict,
+    ).resolved(format_name)
+    directory = output if output is not None else Path("exports") / format_name
+    with console.status("selecting …") as status:
+        summary = export(
+            Corpus.open(corpus),
+            format_name,
+            directory,
+            options,
+            progress=lambda done, total: status.update(f"writing … {done:,} of {total:,} samples"),
+        )
+    _tell(summary, directory)
+    if as_json:
+        print_json(summary.as_dict())
+    return summary.status
+
+
+def _tell(summary: ExportSummary, directory: Path) -> None:
+    """The counts of an export; they add up to the samples of the corpus."""
+    from curate.cli.console import say, table
+
+    dropped = summary.total - summary.kept
+    say(f"{summary.total:,} samples = {summary.kept:,} selected + {dropped:,} dropped")
+    table("Dropped by rule", ("rule", "samples"), summary.dropped.items(), numbers=(1,))
+    if not summary.judged:
+        say("No sample was judged: selected by signals alone.")
+    elif summary.unjudged:
+        reasons = ", ".join(f"{status} {count:,}" for status, count in summary.unjudged.items())
+        say(
+            f"Selected without a score: {sum(summary.unjudged.values()):,} ({reasons}); --require-verdict drops them, "
+            "curate score --judge asks again."
+        )
+    table("Of another kind", ("kind", "samples"), summary.other_kinds.items(), numbers=(1,))
+    table("Skipped", ("reason", "samples"), summary.skipped.items(), numbers=(1,))
+    for sentence in summary.skipped_examples:
+        say(f"  {sentence}")
+    rows = [(f"{directory}/{file.path}", file.split, file.rows) for file in summary.files]
+    table("Written", ("file", "split", "rows"), rows, numbers=(2,))
+    if summary.images:
+        say(f"{summary.images:,} picture(s) copied to {directory}/images")
+    if summary.defused:
+        say(f"{summary.defused:,} text(s) contained a literal <image> or control token, written with a space after the <")
+    for note in summary.notes:
+        say(f"Note: {note}")
+    if summary.skipped:
+        say(f"Each skipped sample with its reason: {directory}/skipped.jsonl")

@@ -1,0 +1,179 @@
+"""Export a selection: decide, plan the split, write shard by shard, put the directory in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_args
+
+import pyarrow.parquet as pq
+
+from curate import __version__
+from curate.corpus import Corpus, UserError
+from curate.exports.directory import check_target, fresh_directory, write_marker
+from curate.exports.job import ExportedFile, Job, RowWriter, Split
+from curate.exports.jsonl import RECORD_FORMATS, JsonlWriter
+from curate.exports.llamafactory import CptWriter, SftWriter
+from curate.exports.options import ExportOptions
+from curate.exports.pictures import Pictures
+from curate.exports.plan import Plan, make_plan
+from curate.exports.verl import VerlWriter
+from curate.select import Decisions, select_samples
+
+Progress = Callable[[int, int], None]
+"""Called with the samples written so far and in all."""
+
+
+@dataclass(frozen=True)
+class ExportSummary:
+    """What an export did. Samples: total = dropped + other kinds + skipped + written."""
+
+    format: str
+    directory: Path
+    total: int
+    """Samples in the corpus."""
+    kept: int
+    """Samples that passed the selection."""
+    dropped: dict[str, int]
+    """Samples the selection dropped, by rule."""
+    judged: bool
+    unjudged: dict[str, int]
+    """Kept samples that have no score, by judge status; empty for a corpus that was never judged."""
+    other_kinds: dict[str, int]
+    """Kept samples of kinds that the format does not hold."""
+    skipped: dict[str, int]
+    """Samples that were to be written and could not, by reason; each has its sentence in skipped.jsonl."""
+    skipped_examples: list[str]
+    files: list[ExportedFile]
+    images: int
+    """Distinct pictures copied into the export."""
+    defused: int
+    """Samples in whose text markers such as ``<image>`` were written as ``< image>``."""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def status(self) -> int:
+        """Exit status: 1 when samples had to be skipped, else 0."""
+        return 1 if self.skipped else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The summary as JSON values."""
+        return asdict(self) | {"directory": str(self.directory)}
+
+
+def export(
+    corpus: Corpus,
+    format_name: str,
+    directory: Path,
+    options: ExportOptions | None = None,
+    *,
+    progress: Progress | None = None,
+) -> ExportSummary:
+    """Render the selected samples of a corpus in a format of :data:`curate.exports.FORMATS`.
+
+    ``directory`` must be missing, empty or an earlier export; it is replaced only when everything is written. A sample
+    whose picture is missing or has changed since ingest is skipped and counted. Raises UserError for options that do
+    not fit, samples that are not measured, or when there is nothing to export.
+    """
+    if not corpus.info.complete:
+        raise UserError(f"the ingest into {corpus.path} was interrupted; run it again, it goes on where it stopped")
+    resolved = (options or ExportOptions()).resolved(format_name)
+    destination = directory.resolve()
+    if destination.is_relative_to(corpus.path.resolve()):
+        raise UserError(f"{directory} is inside the corpus {corpus.path}; choose an -o directory outside of it")
+    check_target(destination)
+    with corpus.lock():
+        decisions = select_samples(
+            corpus,
+            min_score=resolved.min_score,
+            where=resolved.where,
+            require_verdict=resolved.require_verdict,
+            name=format_name,
+        )
+        plan = make_plan(corpus, decisions, format_name, resolved)
+        with (
+            fresh_directory(destination) as partial,
+            Pictures(corpus, partial) as pictures,
+        ):
+            with Job(partial, destination, resolved, pictures) as job:
+                _write(corpus, plan, _writer(format_name, job), progress)
+            if not job.files:
+                raise UserError(f"none of the {plan.samples:,} selected sample(s) could be written: {_reasons(job)}")
+            if resolved.val_fraction and not any(file.split == "val" for file in job.files):
+                job.notes.append("no validation file: all samples are linked by shared pictures")
+            summary = _summary(format_name, destination, decisions, plan, job)
+            write_marker(partial, _description(corpus, resolved, summary))
+        corpus.record(
+            "export",
+            parameters={"format": format_name, "directory": str(destination), **asdict(resolved)},
+            counts={"kept": summary.kept, "skipped": summary.skipped, "rows": sum(f.rows for f in summary.files)},
+            hashes={file.path: file.samples for file in summary.files},
+        )
+    return summary
+
+
+def _writer(format_name: str, job: Job) -> RowWriter:
+    if format_name in RECORD_FORMATS:
+        return JsonlWriter(job, format_name)
+    writers: dict[str, Callable[[Job], RowWriter]] = {
+        "llamafactory-sft": SftWriter,
+        "llamafactory-cpt": CptWriter,
+        "verl": VerlWriter,
+    }
+    return writers[format_name](job)
+
+
+def _write(corpus: Corpus, plan: Plan, writer: RowWriter, progress: Progress | None) -> None:
+    done, total = 0, plan.samples
+    for number, shard in enumerate(corpus.shards()):
+        if not plan.sides[number].any():
+            continue
+        with pq.ParquetFile(shard) as file:
+            table = file.read()
+        for split in get_args(Split):
+            chosen = table.filter(plan.rows(number, split)).combine_chunks()
+            if chosen.num_rows:
+                writer.add(chosen, split)
+                done += chosen.num_rows
+                if progress is not None:
+                    progress(done, total)
+    writer.finish()
+
+
+def _summary(format_name: str, directory: Path, decisions: Decisions, plan: Plan, job: Job) -> ExportSummary:
+    return ExportSummary(
+        format=format_name,
+        directory=directory,
+        total=decisions.total,
+        kept=decisions.kept,
+        dropped=decisions.dropped,
+        judged=decisions.judged,
+        unjudged=decisions.unjudged,
+        other_kinds=dict(sorted(plan.other_kinds.items())),
+        skipped=dict(sorted(job.skipped.items())),
+        skipped_examples=job.examples,
+        files=sorted(job.files, key=lambda file: file.path),
+        images=job.pictures.copied,
+        defused=job.defused,
+        notes=job.notes,
+    )
+
+
+def _description(corpus: Corpus, options: ExportOptions, summary: ExportSummary) -> dict[str, Any]:
+    """Content of export.json. Every row of the data files has the id of its sample."""
+    counts = summary.as_dict()
+    return {
+        "format": counts.pop("format"),
+        "version": __version__,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "corpus": {"path": str(corpus.path.resolve()), "input_hash": corpus.info.input_hash},
+        "options": asdict(options),
+        "files": counts.pop("files"),
+        "counts": {key: value for key, value in counts.items() if key != "directory"},
+    }
+
+
+def _reasons(job: Job) -> str:
+    return ", ".join(f"{reason} ({count:,})" for reason, count in job.skipped.most_common())

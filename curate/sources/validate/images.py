@@ -1,0 +1,153 @@
+"""Checks of the pictures that records refer to: what ingest would refuse, without writing anything."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import io
+import warnings
+from array import array
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image as Picture
+
+from curate.engine import usable_cores
+from curate.sources.dicom import DicomError, is_dicom, read_dicom
+from curate.sources.images import MAX_BYTES, MAX_DICOM_FRAMES, MAX_PIXELS, _encode, inline_prefix, sniff
+from curate.sources.locations import resolve
+from curate.sources.rejects import RejectError
+from curate.sources.staging import location_key
+
+_CONTENT = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "jpeg"),
+    **dict.fromkeys((".tif", ".tiff"), "tiff"),
+    **dict.fromkeys((".dcm", ".dicom", ".ima"), "dicom"),
+    **{f".{name}": name for name in ("png", "webp", "gif", "bmp")},
+}
+"""What a file with this suffix should hold."""
+
+
+class Place(NamedTuple):
+    """Where the references of a record are looked up."""
+
+    beside: Path
+    """Folder that they are relative to, by its real path."""
+    roots: tuple[Path, ...]
+    """Real paths of the folders they may lead into; the first is searched too."""
+    trainer: bool
+    """Whether a trainer reads them, which opens no DICOM."""
+
+
+class Verdict(NamedTuple):
+    """What was found out about one reference."""
+
+    code: str
+    """Empty when nothing is wrong."""
+    message: str
+    digest: bytes
+    """128-bit hash of the picture's bytes; empty when it can't be read."""
+
+
+class ImageChecks:
+    """Checks pictures in threads; a context manager."""
+
+    def __init__(self, *, decode: bool) -> None:
+        self._decode = decode
+        self._pool = ThreadPoolExecutor(2 * usable_cores())
+        self._found = array("Q")
+
+    def __enter__(self) -> ImageChecks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def verdicts(self, references: Sequence[str | bytes], place: Place) -> Iterator[Verdict]:
+        """What is wrong with each reference (a path, inline base64, or a picture's bytes), in order."""
+        return self._pool.map(lambda reference: self._check(reference, place), references)
+
+    def _check(self, reference: str | bytes, place: Place) -> Verdict:
+        data = b""
+        try:
+            if isinstance(reference, bytes):
+                data, shown, suffix = reference, "the embedded picture", ""
+            elif (prefix := inline_prefix(reference)) is not None:
+                data, shown, suffix = _decoded(reference[len(prefix) :]), "the inline image", ""
+            else:
+                root, relative = resolve(reference, place.beside, place.roots)
+                path, shown, suffix = place.roots[root] / relative, relative.as_posix(), relative.suffix.lower()
+                self._found.append(_key(path))
+                data = _read(path, shown)
+                if is_dicom(data[:256]):
+                    _check_dicom(path, shown, place)
+                    _check_suffix("dicom", suffix, shown)
+                    return Verdict("", "", _digest(data))
+            _encode(data, shown)
+            if self._decode:
+                _decode_fully(data, shown)
+            _check_suffix(sniff(data[:16]) or "", suffix, shown)
+        except RejectError as error:
+            return Verdict(error.reason, str(error), _digest(data) if data else b"")
+        return Verdict("", "", _digest(data))
+
+    def among_found(self, paths: Sequence[Path]) -> list[bool]:
+        """For each real path whether any reference so far led to it."""
+        keys = np.array([_key(path) for path in paths], dtype=np.uint64)
+        return list(np.isin(keys, np.frombuffer(self._found, dtype=np.uint64)))
+
+
+def _key(path: Path) -> int:
+    return location_key(0, str(path))
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise RejectError("invalid_base64", f"the inline image is no valid base64: {error}") from None
+
+
+def _read(path: Path, shown: str) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise RejectError("too_large", f"{shown}: {size / 2**20:.0f} MiB; the limit is {MAX_BYTES // 2**20} MiB")
+        return path.read_bytes()
+    except OSError as error:
+        raise RejectError("unreadable_file", f"{shown}: {error.strerror}") from None
+
+
+def _check_dicom(path: Path, shown: str, place: Place) -> None:
+    if place.trainer:
+        raise RejectError("not_an_image", f"{shown}: a DICOM file, which trainers can't open; export a PNG or JPEG")
+    try:
+        read_dicom(path, max_pixels=MAX_PIXELS, max_frames=MAX_DICOM_FRAMES)
+    except DicomError as error:
+        raise RejectError(f"dicom_{error.reason}", f"{shown}: {error}") from None
+
+
+def _check_suffix(content: str, suffix: str, shown: str) -> None:
+    expected = _CONTENT.get(suffix)
+    if expected is not None and expected != content:
+        names = {"dicom": "a DICOM file"}
+        kind = names.get(content, f"a {content.upper()} picture")
+        raise RejectError("wrong_extension", f"{shown}: the content is {kind}; rename the file")
+
+
+def _decode_fully(data: bytes, shown: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Picture.open(io.BytesIO(data)) as picture:
+                picture.load()
+        except Exception as error:  # noqa: BLE001 - Pillow raises nearly anything on damaged files
+            raise RejectError("unreadable_image", f"{shown}: it can't be decoded: {error}") from None

@@ -1,0 +1,317 @@
+"""Checks of the rows of one file: readable, of a known format, well formed, and every picture there and whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from curate.schemas import (
+    FORMATS,
+    Interleaved,
+    Query,
+    ValidationError,
+    VerlRow,
+    WireRecord,
+    expected_fields,
+    problems,
+    recognise,
+    type_name,
+)
+from curate.sources.ingest import _listed
+from curate.sources.readers import MAX_ROW_BYTES, BadRow, Row, parse_line, read_rows
+from curate.sources.validate.images import ImageChecks, Place, Verdict
+from curate.sources.validate.quick import QuickLines
+from curate.sources.validate.report import Report, Severity
+from curate.sources.validate.verl import KNOWN_QUERY_TYPES, cell_reference, unknown_query_type, verl_problems
+
+_IMAGE_FIELD = {
+    "image-caption": "image",
+    "conversation": "image",
+    "query": "images",
+    "sample": "images",
+    "llamafactory": "images",
+}
+"""The field with a reference or a list of them, for the formats that have one."""
+_BATCH_IMAGES, _BATCH_BYTES = 256, 8 * 2**20
+"""Pictures waiting to be checked together, and the bytes of those written inline."""
+_MAX_REMEMBERED = 65_536
+_MAX_COLUMNS = 4096
+_LINE_SUFFIXES = (".jsonl", ".ndjson")
+_UTF8_BOM = b"\xef\xbb\xbf"
+
+Adapt = Callable[[dict[str, Any]], dict[str, Any]]
+Tick = Callable[[], None]
+"""Called now and then while rows are read."""
+OnPicture = Callable[[int, str, bytes], None]
+"""Called with row, field and hash of each readable picture; not again for a path that the same file has had."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows to check together: a file of records, or the sidecars of an image."""
+
+    path: Path
+    file: str
+    """The path as shown in findings."""
+    place: Place
+    group: str | None = None
+    """Counted under this name instead of ``file``."""
+    format: str | None = None
+    """A name of ``curate.schemas.FORMATS``; None recognises the format of each row."""
+    adapt: Adapt | None = None
+    """Gives a row the field names of the format."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Field name of the format -> name in the file, for the findings."""
+    image_feature: bool = False
+    """Whether the file says that its pictures are Hugging Face ``Image`` cells."""
+    on_picture: OnPicture | None = None
+
+
+@dataclass
+class Pictured:
+    """Where a file's first row with a picture is; LLaMA-Factory needs it near the beginning."""
+
+    row: int = 0
+    """0 when there is none."""
+    offset: int = 0
+    """Bytes before it, where rows are lines."""
+
+
+class RowChecks:
+    """Checks the rows of one :class:`Table` into a report, holding a bounded number of them at a time."""
+
+    def __init__(self, table: Table, images: ImageChecks, report: Report) -> None:
+        self._table, self._images, self._report = table, images, report
+        self._counts = report.group(table.group or table.file)
+        self._types = _Types(deep=table.place.trainer) if _is_json(table.path) else None
+        self._lines = False
+        self._waiting: list[tuple[int, str, str | bytes]] = []
+        self._waiting_bytes = 0
+        self._verdicts: dict[str, Verdict] = {}
+        self._fine: set[str] = set()
+        self.pictured = Pictured()
+
+    def file(self, tick: Tick) -> None:
+        """Check the file of the table; an empty one is an error."""
+        before = self._counts.rows + self._counts.errors
+        if _holds_lines(self._table.path):
+            self._lines = True
+            try:
+                with self._table.path.open("rb", buffering=2**20) as file:
+                    self._check_lines(file, tick)
+            except OSError as error:
+                self._add("error", 0, "unreadable_file", f"reading stopped: {error.strerror}")
+        else:
+            self.rows(read_rows(self._table.path), tick)
+        self._settle_images()
+        if self._counts.rows + self._counts.errors == before:
+            self._report.add("error", self._table.file, 0, "empty_file", "the file holds no records")
+
+    def rows(self, rows: Iterable[Row | BadRow], tick: Tick) -> None:
+        """Check rows that come from elsewhere, and their pictures."""
+        for row in rows:
+            self._row(row, 0)
+            if self._counts.rows % 1024 == 0:
+                tick()
+        self._settle_images()
+
+    def _check_lines(self, file: IO[bytes], tick: Tick) -> None:
+        """Rows that are lines, most of them without building a Python value: a line that looks like the one before it
+        is validated as JSON in one step, and only one that is new in some way is parsed and looked at closely."""
+        offset = number = 0
+        quick: QuickLines | None = None
+        while line := file.readline(MAX_ROW_BYTES + 1):
+            number += 1
+            if len(line) > MAX_ROW_BYTES:
+                self._row(BadRow(number, "line_too_long", f"it is longer than {MAX_ROW_BYTES // 2**20} MiB"), offset)
+                while line and not line.endswith(b"\n"):
+                    line = file.readline(MAX_ROW_BYTES)
+                continue
+            if number == 1:
+                line = line.removeprefix(_UTF8_BOM)
+            record = quick.record(number, line) if quick else None
+            if quick and record:
+                self._counts.rows += 1
+                self._accept(number, quick.name, record, offset)
+            elif line.strip():
+                name, record = self._row(parse_line(number, line), offset)
+                if name and record and self._table.adapt is None:
+                    if quick is None or quick.name != name:
+                        quick = QuickLines(name)
+                    quick.learn(record)
+            offset += len(line)
+            if number % 4096 == 0:
+                tick()
+
+    def _row(self, row: Row | BadRow, offset: int) -> tuple[str | None, WireRecord | None]:
+        """Check one row; its format and record when it is well formed."""
+        if isinstance(row, BadRow):
+            self._counts.rows += row.number > 0
+            self._add("error", row.number, row.reason, row.message)
+            return None, None
+        self._counts.rows += 1
+        fields = self._table.adapt(row.fields) if self._table.adapt else row.fields
+        self._note_types(row.number, fields)
+        name = self._table.format or recognise(fields)
+        if name is None:
+            message = f"the fields {_listed(fields)} fit no record format ({expected_fields()})"
+            self._add("error", row.number, "unknown_format", message)
+            return None, None
+        try:
+            record = FORMATS[name].model_validate(fields)
+        except ValidationError as error:
+            for problem in problems(error):
+                self._add("error", row.number, problem.code, problem.message, problem.field)
+            return None, None
+        self._accept(row.number, name, record, offset)
+        return name, record
+
+    def _note_types(self, number: int, fields: Mapping[str, Any]) -> None:
+        if self._types is None:
+            return
+        trainer = self._table.place.trainer
+        severity: Severity = "error" if trainer else "warning"
+        hint = "the trainer loads it with Arrow, where a column has one type"
+        if not trainer:
+            hint = "curate reads both, but nothing that loads the file with Arrow does"
+        for place, difference in self._types.conflicts(number, fields):
+            self._add(severity, number, "mixed_types", f"{difference}: {hint}", place)
+
+    def _accept(self, number: int, name: str, record: WireRecord, offset: int) -> None:
+        """The checks of a well-formed record that its schema does not make."""
+        image_field = _IMAGE_FIELD.get(name)
+        if image_field is not None:
+            value = getattr(record, image_field)
+            if isinstance(value, str):
+                if value not in self._fine:
+                    self._need(number, image_field, value)
+            elif value:
+                for position, reference in enumerate(value):
+                    if reference not in self._fine:
+                        self._need(number, f"{image_field}.{position}", reference)
+        elif isinstance(record, Interleaved):
+            value = [info for info in record.image_info if info is not None]
+            for slot, info in enumerate(record.image_info):
+                if info is not None:
+                    part = "image" if info.image is not None else "image_base64"
+                    self._need(number, f"image_info.{slot}.{part}", info.image or info.image_base64 or "")
+        elif isinstance(record, VerlRow):
+            value = record.images
+            self._verl(number, record)
+        if value and not self.pictured.row:
+            self.pictured = Pictured(number, offset)
+        if isinstance(record, Query):
+            self._query(number, record)
+
+    def _query(self, number: int, record: Query) -> None:
+        if record.query_type not in KNOWN_QUERY_TYPES:
+            self._add("warning", number, "unknown_query_type", unknown_query_type(record.query_type), "query_type")
+        answers = record.answer if isinstance(record.answer, list) else [record.answer]
+        if any(isinstance(answer, float) and not math.isfinite(answer) for answer in answers):
+            self._add("error", number, "not_a_number", "NaN or infinite: no response can be compared with it", "answer")
+
+    def _verl(self, number: int, record: VerlRow) -> None:
+        for severity, problem in verl_problems(
+            record, trainer=self._table.place.trainer, image_feature=self._table.image_feature
+        ):
+            self._add(severity, number, problem.code, problem.message, problem.field)
+        for position, cell in enumerate(record.images or ()):
+            reference = cell_reference(cell)
+            if reference is not None:
+                self._need(number, f"images.{position}", reference)
+
+    def _need(self, number: int, place: str, reference: str | bytes) -> None:
+        """Have a picture checked, now or together with others."""
+        if isinstance(reference, str) and (known := self._verdicts.get(reference)):
+            self._judge(number, place, known)
+            return
+        self._waiting.append((number, place, reference))
+        self._waiting_bytes += len(reference)
+        if len(self._waiting) >= _BATCH_IMAGES or self._waiting_bytes >= _BATCH_BYTES:
+            self._settle_images()
+
+    def _settle_images(self) -> None:
+        distinct = list(dict.fromkeys(reference for _, _, reference in self._waiting))
+        found = dict(zip(distinct, self._images.verdicts(distinct, self._table.place), strict=True))
+        for number, place, reference in self._waiting:
+            self._judge(number, place, found[reference])
+        if len(self._verdicts) + len(self._fine) + len(found) > _MAX_REMEMBERED:
+            self._verdicts.clear()
+            self._fine.clear()
+        for reference, verdict in found.items():
+            if isinstance(reference, str) and len(reference) < 4096:
+                if verdict.code:
+                    self._verdicts[reference] = verdict
+                else:
+                    self._fine.add(reference)
+        self._waiting.clear()
+        self._waiting_bytes = 0
+
+    def _judge(self, number: int, place: str, verdict: Verdict) -> None:
+        if verdict.code:
+            self._add("error", number, verdict.code, verdict.message, place)
+        if verdict.digest and self._table.on_picture is not None:
+            self._table.on_picture(number, place, verdict.digest)
+
+    def _add(self, severity: Severity, number: int, code: str, message: str, place: str = "") -> None:
+        names = self._table.names
+        shown = ".".join(names.get(step, step) for step in place.split(".")) if names else place
+        line = number if self._lines else 0
+        self._report.add(
+            severity, self._table.file, number, code, message, field=shown, line=line, group=self._table.group
+        )
+
+
+class _Types:
+    """Finds columns that hold values of several types, which Arrow, and so every trainer, refuses."""
+
+    def __init__(self, *, deep: bool) -> None:
+        self._deep = deep
+        self._first: dict[str, dict[str, int]] = {}
+        """For each column the types it has had, with the first row of each."""
+
+    def conflicts(self, row: int, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Columns that this row gives a type they have not had before, each with a sentence."""
+        for place, value in self._columns("", fields):
+            kind = type_name(value)
+            if value is None or (place not in self._first and len(self._first) >= _MAX_COLUMNS):
+                continue
+            known = self._first.setdefault(place, {})
+            if kind not in known:
+                if known:
+                    other, first = next(iter(known.items()))
+                    yield place, f"it is {kind} here and {other} in row {first}"
+                known[kind] = row
+
+    def _columns(self, place: str, value: Any) -> Iterator[tuple[str, Any]]:
+        if isinstance(value, dict) and (self._deep or not place):
+            if place:
+                yield place, value
+            for key, item in value.items():
+                yield from self._columns(f"{place}.{key}" if place else key, item)
+        elif isinstance(value, list) and self._deep:
+            yield place, value
+            for item in value:
+                yield from self._columns(f"{place}.[]", item)
+        else:
+            yield place, value
+
+
+def _is_json(path: Path) -> bool:
+    return bool({".jsonl", ".ndjson", ".json"} & {suffix.lower() for suffix in path.suffixes[-2:]})
+
+
+def _holds_lines(path: Path) -> bool:
+    """Whether the first line of an uncompressed file is a whole JSON object, so that each of its lines is a row."""
+    if path.suffix.lower() not in _LINE_SUFFIXES or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return isinstance(orjson.loads(file.readline(MAX_ROW_BYTES).removeprefix(_UTF8_BOM)), dict)
+    except (OSError, orjson.JSONDecodeError):
+        return False

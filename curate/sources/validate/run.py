@@ -1,0 +1,160 @@
+"""Validation of files and folders: which checks apply to what lies there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from curate.corpus import UserError
+from curate.schemas import FORMATS
+from curate.sources.ingest import _sidecar_rows, _undescribed
+from curate.sources.locations import real_path
+from curate.sources.readers import SUFFIXES, is_record_file
+from curate.sources.rejects import Reject
+from curate.sources.validate.exports import (
+    ROWS_OF_EXPORT,
+    TRAINER_ROWS,
+    check_data_file,
+    check_export,
+    find_exports,
+    layout,
+    row_format,
+    rows_for_trainer,
+)
+from curate.sources.validate.images import ImageChecks
+from curate.sources.validate.llamafactory import INFO_FILE, DataFile
+from curate.sources.validate.report import Report, Severity
+from curate.sources.validate.rows import Adapt, RowChecks, Table
+from curate.sources.validate.session import Session, ValidateOptions
+from curate.sources.walk import Item, walk
+
+FORMAT_NAMES = (*FORMATS, *ROWS_OF_EXPORT)
+"""Formats by the names used on the command line: of records, and of exports."""
+
+_WARNINGS = frozenset({"unknown_file_type", "text_without_image", "image_without_text"})
+"""What is left out of a folder when it is ingested, but does no harm there."""
+
+Progress = Callable[[int, int], None]
+"""Called with the rows checked and the errors found so far."""
+
+
+def validate(paths: Sequence[Path], options: ValidateOptions, progress: Progress | None = None) -> Report:
+    """Check record files, folders of raw data and exports; nothing is written.
+
+    Raises UserError for paths that don't exist or hold nothing that this command is for. Whatever is wrong inside of
+    them is in the report.
+    """
+    if options.format is not None and options.format not in FORMAT_NAMES:
+        raise UserError(f"there is no format {options.format!r}; there are: {', '.join(FORMAT_NAMES)}")
+    for path in paths:
+        _check_path(path, options)
+    report = Report(options.limit)
+    roots = tuple((path if path.is_dir() else path.parent).resolve() for path in (*paths, *options.allow_roots))
+    with ImageChecks(decode=options.decode) as images:
+        session = Session(report, images, options, roots, lambda: progress and progress(report.rows, report.errors))
+        for path in paths:
+            _check(path, session)
+        for path in paths:
+            if path.is_dir():
+                _check_undescribed(path, session)
+    if not report.rows and not report.errors:
+        report.add("error", str(paths[0]), 0, "nothing_to_validate", "there are no records here")
+    return report
+
+
+def _check_path(path: Path, options: ValidateOptions) -> None:
+    if not path.exists():
+        raise UserError(f"{path} does not exist")
+    if (path / "corpus.json").is_file():
+        raise UserError(f"{path} is a corpus: ingest has checked what is in it; name the raw data or an export")
+    if path.is_file() and not is_record_file(path.name) and options.format is None:
+        raise UserError(
+            f"{path} is no record file ({', '.join(SUFFIXES)}, also .gz or .zst); "
+            "name the folder that it lies in, or say with --format what it holds"
+        )
+    if not (path.is_file() or path.is_dir()):
+        raise UserError(f"{path} is a FIFO, socket or device, not a file")
+
+
+def _check(path: Path, session: Session) -> None:
+    named = session.options.format
+    if path.is_file() and path.name == INFO_FILE:
+        path = path.parent
+    elif path.is_file():
+        place = session.place(path.parent, trainer=rows_for_trainer(path, named))
+        table = Table(path, str(path), place, format=_rows(session), adapt=_adapt(session))
+        check_data_file(DataFile(table, "train"), session)
+        return
+    kind = layout(path)
+    if named in ("llamafactory-sft", "llamafactory-cpt") and kind is None:
+        check_export(path, "llamafactory", session)
+    elif kind is not None and (named is None or kind == "export" or named.startswith(kind)):
+        check_export(path, kind, session)
+    else:
+        _check_raw(path, session)
+
+
+def _rows(session: Session) -> str | None:
+    return row_format(session.options.format) if session.options.format else None
+
+
+def _check_raw(root: Path, session: Session) -> None:
+    """A folder of raw data, walked as ingest does; exports that lie in it are checked as exports."""
+    trainer = _rows(session) in TRAINER_ROWS
+    exports = sorted(find_exports(root)) if session.options.format is None else []
+    for item in _outside(exports, walk(root)):
+        if isinstance(item, Reject):
+            severity: Severity = "warning" if item.reason in _WARNINGS else "error"
+            session.report.add(severity, str(root / item.file), item.row, item.reason, item.message)
+        elif item.use != "bare_image":
+            path = root / item.path
+            place = session.place(path.parent, root=root, trainer=trainer)
+            table = Table(path, str(path), place, format=_rows(session), adapt=_adapt(session))
+            if item.use == "captioned":
+                _check_captioned(root, item, table, session)
+            else:
+                session.check_file(table)
+    for export in exports:
+        folder = root / export
+        check_export(folder, layout(folder) or "export", session)
+
+
+def _check_captioned(root: Path, item: Item, table: Table, session: Session) -> None:
+    """An image with sidecars; all images of a folder are counted under its name."""
+    group = f"{table.path.parent}/"
+    table = Table(table.path, table.file, table.place, group, format=table.format, adapt=table.adapt)
+    session.report.files += 1
+    RowChecks(table, session.images, session.report).rows(_sidecar_rows(root, item), session.tick)
+
+
+def _outside(folders: Sequence[str], items: Iterator[Item | Reject]) -> Iterator[Item | Reject]:
+    inside = tuple(f"{folder}/" for folder in folders)
+    for item in items:
+        path = item.file if isinstance(item, Reject) else item.path
+        if not f"{path}/".startswith(inside):
+            yield item
+
+
+def _check_undescribed(root: Path, session: Session) -> None:
+    """Warn of images that no record and no sidecar speaks of."""
+    if layout(root) is not None:
+        return
+    exports = sorted(find_exports(root))
+    items = (item for item in _outside(exports, walk(root)) if isinstance(item, Item) and item.use == "bare_image")
+    while batch := list(islice(items, 4096)):
+        real = [real_path(root / item.path) or root / item.path for item in batch]
+        for item, path, found in zip(batch, real, session.images.among_found(real), strict=True):
+            if not found:
+                reject = _undescribed(path, str(root / item.path))
+                group = f"{(root / item.path).parent}/"
+                session.report.add("warning", reject.file, 0, reject.reason, reject.message, group=group)
+
+
+def _adapt(session: Session) -> Adapt | None:
+    columns = session.options.columns
+    if not columns:
+        return None
+    return lambda fields: (
+        fields | {ours: fields[theirs] for ours, theirs in columns.items() if theirs in fields and ours not in fields}
+    )

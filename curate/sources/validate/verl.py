@@ -1,0 +1,72 @@
+"""What verl itself asks of a row beyond its schema (verl 0.9, ``verl/utils/dataset/rl_dataset.py``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from curate.schemas import Problem, VerlImage, VerlRow
+from curate.sources.images import inline_prefix
+from curate.sources.validate.report import Severity
+
+KNOWN_QUERY_TYPES = frozenset({"choice", "multi_choice", "exact", "jaccard", "yes_no", "numeric"})
+"""Query types that curate's reward knows."""
+
+_OVERWRITTEN = frozenset(
+    {"num_turns", "rollout_reward_scores", "global_steps", "min_global_steps", "max_global_steps"}
+    | {"turn_scores", "tool_rewards"}
+)
+"""Keys of ``extra_info`` that verl replaces before it calls the reward."""
+_AGENT_ARGUMENTS = frozenset({"uid", "session_id", "priority", "prompts", "responses", "input_ids"})
+"""Column names that verl's agent loop uses itself; other columns are passed to it beside them."""
+
+
+def verl_problems(row: VerlRow, *, trainer: bool, image_feature: bool) -> Iterator[tuple[Severity, Problem]]:
+    """What would go wrong with a row that is well formed.
+
+    ``trainer``: verl reads the file as it is, so paths should be absolute. ``image_feature``: the file declares its
+    pictures as Hugging Face ``Image`` cells, which may then be paths.
+    """
+    for position, cell in enumerate(row.images or ()):
+        found = _cell_problem(cell, trainer=trainer, image_feature=image_feature)
+        if found:
+            severity, code, message = found
+            yield severity, Problem(code, f"images.{position}", message)
+    for key in sorted(_OVERWRITTEN & row.extra_info.keys()):
+        message = "verl puts a value of its own here before it calls the reward; choose another name"
+        yield "error", Problem("reserved_key", f"extra_info.{key}", message)
+    for column in sorted(_AGENT_ARGUMENTS & (row.model_extra or {}).keys()):
+        message = "verl's agent loop has an argument of this name; move it into extra_info"
+        yield "error", Problem("reserved_column", column, message)
+    query_type = row.extra_info.get("query_type")
+    if query_type is None:
+        message = "it is missing; curate's reward needs it to know how to compare answers"
+        yield "warning", Problem("missing_query_type", "extra_info.query_type", message)
+    elif query_type not in KNOWN_QUERY_TYPES:
+        yield "warning", Problem("unknown_query_type", "extra_info.query_type", unknown_query_type(str(query_type)))
+
+
+def unknown_query_type(name: str) -> str:
+    """The sentence about a query type that curate's reward does not know."""
+    return f"{name[:40]!r} is none of {', '.join(sorted(KNOWN_QUERY_TYPES))}; it needs a reward of that name"
+
+
+def _cell_problem(cell: str | VerlImage, *, trainer: bool, image_feature: bool) -> tuple[Severity, str, str] | None:
+    if isinstance(cell, VerlImage) and cell.image is None and not image_feature:
+        if cell.bytes is None and cell.path is None:
+            return "error", "missing_image", "the cell has neither bytes nor an image"
+        if cell.bytes is None:
+            return "error", "unreadable_cell", "verl does not open the path of a cell; give its bytes, or {image: path}"
+    reference = cell_reference(cell)
+    if not trainer or not isinstance(reference, str) or inline_prefix(reference) is not None:
+        return None
+    path = urlsplit(reference).path if reference.startswith("file://") else reference
+    if Path(path).is_absolute():
+        return None
+    return "warning", "relative_path", "verl looks for it from the directory it is started in; write the whole path"
+
+
+def cell_reference(cell: str | VerlImage) -> str | bytes | None:
+    """The picture of a cell: its bytes, a path or an inline image; None when it has none."""
+    return cell if isinstance(cell, str) else cell.bytes or cell.image or cell.path

@@ -16,6 +16,7 @@ _VERBS = {
     "score": "Ingest, measure and (with --judge) judge every sample.",
     "export": "Render the selected samples for a trainer.",
     "validate": "Check records or an export; a gate for CI.",
+    "reward": "Score saved responses by the reward that training uses.",
     "schema": "Print the JSON Schema of a record format.",
 }
 

@@ -98,6 +98,11 @@ class Corpus:
         corpus.save()
         return corpus
 
+    def check_complete(self) -> None:
+        """Raise UserError unless an ingest has gone through to its end."""
+        if not self.info.complete:
+            raise UserError(f"the ingest into {self.path} was interrupted: run the same curate ingest or score again")
+
     def save(self) -> None:
         """Write corpus.json."""
         with atomic_file(self.path / "corpus.json") as file:

@@ -24,7 +24,7 @@ def text_tokens(text: str) -> int:
     """About how many tokens ``text`` takes, rather too many than too few.
 
     One for 2.5 letters or spaces, one for each other ASCII character (Qwen splits numbers into digits), one for three
-    bytes of any other script. Against Qwen's vocabulary that is 1.2 to 2 times the true number for English, German,
+    bytes of any other script. Against Qwen's vocabulary that is 1.2 to 1.9 times the true number for English, German,
     French, Chinese, Japanese, Korean, Russian, Arabic and Thai prose, 1.0 for rows of laboratory values, 0.9 for Hindi;
     letters without words (DNA, base64) are the worst case with 0.7.
     """

@@ -36,6 +36,8 @@ class Turns:
     """For each turn its position in :data:`ROLES`."""
     content: pa.StringArray
     """For each turn its text, with a placeholder for each image and markers in the text defused."""
+    says_something: Flags
+    """For each turn whether it has more than images and white space."""
     shows_image: Flags
     """For each turn whether it shows an image."""
     images: pa.StructArray
@@ -90,6 +92,7 @@ def flatten_turns(table: pa.Table) -> Turns:
         row=turn_row,
         role=pc.index_in(turns.field("role"), pa.array(ROLES)).to_numpy(zero_copy_only=False).astype(np.int8),
         content=content,
+        says_something=_any_by(part_turn, _has_words(parts.field("text")), len(turns)),
         shows_image=_any_by(part_turn, is_image, len(turns)),
         images=image_lists.flatten().take(pa.array(position)),
         images_per_row=np.bincount(part_row[is_image], minlength=rows),
@@ -111,9 +114,8 @@ def system_shows_image(turns: Turns) -> Flags:
 
 
 def speaks(turns: Turns, role: int) -> Flags:
-    """For each sample whether a turn of the role has more than white space in it."""
-    words = pc.match_substring_regex(turns.content, r"\S").to_numpy(zero_copy_only=False)
-    return _any_by(turns.row, words & (turns.role == role), turns.rows)
+    """For each sample whether a turn of the role has more than images and white space in it."""
+    return _any_by(turns.row, turns.says_something & (turns.role == role), turns.rows)
 
 
 def flat_images(table: pa.Table) -> pa.StructArray:
@@ -141,6 +143,11 @@ def take(values: pa.Array, positions: Integers) -> pa.Array:
 def _column(table: pa.Table, name: str) -> Any:
     column = table.column(name)
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _has_words(texts: pa.StringArray) -> Flags:
+    words: Flags = pc.fill_null(pc.match_substring_regex(texts, r"\S"), False).to_numpy(zero_copy_only=False)
+    return words
 
 
 def _any_by(group: Integers, flags: Flags, groups: int) -> Flags:

@@ -18,13 +18,15 @@ from curate.judge.endpoint import Endpoint
 from curate.judge.prompt import Prompt
 
 Mode = Literal["json_schema", "json_object", "text"]
-FailureKind = Literal["rate_limited", "overloaded", "server_error", "timeout", "connection", "garbled"]
+FailureKind = Literal["rate_limited", "overloaded", "server_error", "unreachable", "timeout", "broken_off", "garbled"]
+"""429; 503 or 529; other 5xx; no connection; no whole answer in time; connection lost; no chat completion."""
 
 LARGEST_BODY = 1 << 20
 """Bytes of an answer that are read; what a judge has to say is a thousandth of it."""
 LARGEST_PACKED_BODY = 1 << 16
 """The same for an answer that is compressed though it was asked not to be: unpacking multiplies it."""
 CONNECT_SECONDS = 15.0
+POOL_SIZE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,8 @@ class Client:
     ) -> None:
         import openai
 
-        # The openai package brings httpx or its successor httpx2; its Timeout class tells which.
-        http = import_module(openai.Timeout.__module__.partition(".")[0])
+        # The openai package brings httpx or its successor httpx2; what its client class derives from tells which.
+        http = import_module(openai.DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0])
         self._openai = openai
         self._endpoint = endpoint
         self._timeout = timeout
@@ -89,26 +91,40 @@ class Client:
         self.mode: Mode = "json_schema"
         self.adapted: list[str] = []
         """What the endpoint could not do, in words, in the order it was found out."""
-        self._client = openai.AsyncOpenAI(
+        # Made once: reading the certificates takes longer than a request. Without TLS there is nothing to verify.
+        self._tls: Any = http.create_ssl_context() if endpoint.url.startswith("https:") else False
+        self._bound_body = _bound_body(http)
+        # Several small connection pools: a pool looks through all its connections for each request and each answer.
+        pools = [self._pool(http, min(POOL_SIZE, concurrency)) for _ in range(math.ceil(concurrency / POOL_SIZE))]
+        self._pools = pools
+        self._free = [pool for pool in pools for _ in range(POOL_SIZE)]
+        """A pool for each request that may start; the one used last, whose connections are warm, comes first."""
+
+    def _pool(self, http: Any, size: int) -> Any:
+        openai, endpoint = self._openai, self._endpoint
+        timeout = openai.Timeout(self._timeout, connect=CONNECT_SECONDS)
+        return openai.AsyncOpenAI(
             base_url=endpoint.url,
             api_key=endpoint.key or "none",
             max_retries=0,
-            timeout=openai.Timeout(timeout, connect=CONNECT_SECONDS),
+            timeout=timeout,
             default_headers={"Accept-Encoding": "identity"},
             http_client=openai.DefaultAsyncHttpxClient(
                 # A redirect would carry the key to another host.
                 follow_redirects=False,
-                limits=http.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
-                timeout=openai.Timeout(timeout, connect=CONNECT_SECONDS),
-                event_hooks={"response": [_bound_body(http)]},
+                limits=http.Limits(max_connections=size, max_keepalive_connections=size),
+                timeout=timeout,
+                event_hooks={"response": [self._bound_body]},
                 # Proxies of the environment are not for this machine.
                 trust_env=not endpoint.local,
+                verify=self._tls,
             ),
         )
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        for pool in self._pools:
+            await pool.close()
 
     async def ask(self, prompt: Prompt, content: list[dict[str, Any]]) -> Answer:
         """Send one request and wait for its answer.
@@ -129,20 +145,21 @@ class Client:
         elif mode == "json_object":
             body["response_format"] = {"type": mode}
         openai = self._openai
+        pool = self._free.pop()
         try:
             async with asyncio.timeout(self._timeout):
                 # Not chat.completions.create: it would spend more time on typing the messages than on sending them.
-                text = await self._client.post("/chat/completions", cast_to=str, body=body)
+                text = await pool.post("/chat/completions", cast_to=str, body=body)
         except TimeoutError:
             raise CallFailedError("timeout", f"no whole answer within {self._timeout:g} s") from None
         except openai.APIStatusError as error:
             raise self._status_error(error, body) from None
-        except openai.APITimeoutError:
-            raise CallFailedError("timeout", f"no connection or no answer within {self._timeout:g} s") from None
         except (openai.APIConnectionError, _TooLargeError) as error:
             raise self._connection_error(error) from None
         except openai.OpenAIError as error:
             raise CallFailedError("garbled", self._clean(str(error))) from None
+        finally:
+            self._free.append(pool)
         return self._read(text, mode)
 
     def _read(self, text: str, mode: Mode) -> Answer:
@@ -187,22 +204,26 @@ class Client:
         status: int = error.status_code
         message = self._clean(_message_of(error.body) or f"status {status} without a message")
         headers = error.response.headers
+        host = self._endpoint.host
+        hopeless = {
+            401: f"{host} does not accept the key in OPENAI_API_KEY (401): {message}",
+            402: f"{host} says the account has no credit left: {message}",
+        }
         if 300 <= status < 400:
-            return HopelessError(
-                f"{self._endpoint.host} redirects to another address ({self._clean(headers.get('location', ''))}); curate "
-                "does not follow, since the key would go along: give the address you trust as --judge-url"
+            target = self._clean(headers.get("location", "somewhere"))
+            hopeless[status] = (
+                f"{host} redirects to {target}; curate does not follow, since the key would go along: give the address "
+                f"that you trust as --judge-url"
             )
-        if status == 401:
-            return HopelessError(f"{self._endpoint.host} does not accept the key in OPENAI_API_KEY (401): {message}")
-        if status == 402 or _code_of(error.body) == "insufficient_quota":
-            return HopelessError(f"{self._endpoint.host} says the account has no credit left ({status}): {message}")
-        retry_after = parse_retry_after(headers)
-        if status == 429:
-            return CallFailedError("rate_limited", message, retry_after)
-        if status in (503, 529):
-            return CallFailedError("overloaded", message, retry_after)
-        if status in (408, 409, 425) or (status >= 500 and not self._names_feature(message)):
-            return CallFailedError("server_error", f"status {status}: {message}", retry_after)
+        if _code_of(error.body) == "insufficient_quota":
+            hopeless[status] = hopeless[402]
+        if status in hopeless:
+            return HopelessError(hopeless[status])
+        kinds: dict[int, FailureKind] = {429: "rate_limited", 503: "overloaded", 529: "overloaded"}
+        transient = status in (408, 409, 425) or (status >= 500 and not self._names_feature(message))
+        if status in kinds or transient:
+            kind = kinds.get(status, "server_error")
+            return CallFailedError(kind, f"status {status}: {message}", parse_retry_after(headers))
         return self._adapt(message, body) or BadRequestError(status, message)
 
     def _names_feature(self, message: str) -> bool:
@@ -232,16 +253,20 @@ class Client:
 
     def _connection_error(self, error: BaseException) -> Exception:
         causes = list(_causes(error))
+        host = self._endpoint.host
         if any(isinstance(cause, _TooLargeError) for cause in causes):
             return CallFailedError("garbled", f"the endpoint sent more than {LARGEST_BODY >> 20} MB")
         for cause in causes:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 return HopelessError(
-                    f"the certificate of {self._endpoint.host} does not fit: {self._clean(cause.verify_message)}; nothing "
-                    "was sent. Check the address; for a private authority, name its file in SSL_CERT_FILE"
+                    f"the certificate of {host} does not fit: {self._clean(cause.verify_message)}; nothing was sent. "
+                    f"Check the address; for a private authority, name its file in SSL_CERT_FILE"
                 )
+        unreachable = any(type(cause).__name__ in ("ConnectError", "ConnectTimeout") for cause in causes)
+        if isinstance(error, self._openai.APITimeoutError) and not unreachable:
+            return CallFailedError("timeout", f"no answer within {self._timeout:g} s")
         detail = next((str(cause) for cause in reversed(causes) if str(cause)), type(error).__name__)
-        return CallFailedError("connection", f"{self._endpoint.host}: {self._clean(detail)}")
+        return CallFailedError("unreachable" if unreachable else "broken_off", f"{host}: {self._clean(detail)}")
 
     def _clean(self, message: str) -> str:
         """One line of bounded length, without control characters and without the key."""
@@ -284,7 +309,7 @@ def _bound_body(http: Any) -> Any:
 
 
 def parse_retry_after(headers: Any) -> float | None:
-    """Seconds from a Retry-After header (seconds or a date) or its millisecond form; None without one that makes sense."""
+    """Seconds from a Retry-After header (seconds or a date) or its millisecond form; None without a valid one."""
     try:
         if "retry-after-ms" in headers:
             seconds = float(headers["retry-after-ms"]) / 1000

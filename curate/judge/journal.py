@@ -36,8 +36,8 @@ class Journal:
         """
         self._folder = folder
         self._segments: list[int] = []  # File descriptors for reading.
-        self._keys = np.empty(0, np.uint64)
-        self._places = np.empty(0, np.uint64)
+        # Starts of keys, sorted, and where the answers are. Replaced as one, since other threads look things up.
+        self._sorted = np.empty(0, np.uint64), np.empty(0, np.uint64)
         self._recent: dict[bytes, int] = {}
         self._waiting: list[tuple[bytes, bytes, bool, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
@@ -54,13 +54,19 @@ class Journal:
         except OSError as error:
             raise UserError(f"{folder}: {error.strerror}") from None
 
+    async def finish(self) -> None:
+        """Wait until everything is written, then close."""
+        if self._writing is not None:
+            await self._writing
+        self.close()
+
     def close(self) -> None:
         """Release the files."""
         for descriptor in {*self._segments, self._file}:
             os.close(descriptor)
 
     def __len__(self) -> int:
-        return len(self._keys) + len(self._recent)
+        return len(self._sorted[0]) + len(self._recent)
 
     def find(self, key: str) -> dict[str, Any] | None:
         """The latest good answer to a request, or None. May be called from any thread."""
@@ -150,14 +156,14 @@ class Journal:
         self._sort_in(keys, places)
 
     def _sort_in(self, keys: array[int], places: array[int]) -> None:
-        all_keys = np.concatenate([self._keys, np.frombuffer(keys, np.uint64)])
-        all_places = np.concatenate([self._places, np.frombuffer(places, np.uint64)])
+        all_keys = np.concatenate([self._sorted[0], np.frombuffer(keys, np.uint64)])
+        all_places = np.concatenate([self._sorted[1], np.frombuffer(places, np.uint64)])
         order = np.argsort(all_keys, kind="stable")
-        self._keys, self._places = all_keys[order], all_places[order]
+        self._sorted = all_keys[order], all_places[order]
 
     def _candidates(self, name: bytes) -> Iterator[int]:
         """Places of answers whose key starts like this one, the latest first."""
-        keys, places = self._keys, self._places
+        keys, places = self._sorted
         start = np.uint64(_start(name))
         first, last = np.searchsorted(keys, start, "left"), np.searchsorted(keys, start, "right")
         return (int(place) for place in places[first:last][::-1])

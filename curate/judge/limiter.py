@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from curate.judge.pace import Call, Pace
 
@@ -91,6 +93,32 @@ class Limiter:
             self._timer = asyncio.get_running_loop().call_later(delay, self._hand_out)
 
 
+class Memory:
+    """Bounds the bytes of prepared requests that are in memory at a time."""
+
+    def __init__(self, size: int = 512 * 1024 * 1024) -> None:
+        self._size = size
+        self._used = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @asynccontextmanager
+    async def hold(self, amount: int) -> AsyncIterator[None]:
+        """Wait until there is room for ``amount`` bytes; one request alone may be larger than all there is."""
+        while self._used and self._used + amount > self._size:
+            freed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(freed)
+            await freed
+        self._used += amount
+        try:
+            yield
+        finally:
+            self._used -= amount
+            while self._waiting:
+                waiting = self._waiting.popleft()
+                if not waiting.done():
+                    waiting.set_result(None)
+
+
 class Rate:
     """At most so much in a minute, spread evenly; a second's worth may come at once."""
 
@@ -98,14 +126,13 @@ class Rate:
         self._cost = None if per_minute is None else 60.0 / per_minute
         self._due = 0.0
 
-    async def wait(self, amount: float = 1.0) -> None:
-        """Wait until ``amount`` more is within the rate, and take it."""
+    def take(self, amount: float = 1.0) -> float:
+        """Take ``amount`` of the rate; the seconds to wait before using it."""
         if self._cost is None:
-            return
+            return 0.0
         now = time.monotonic()
         self._due = max(self._due, now - 1.0) + amount * self._cost
-        if self._due > now:
-            await asyncio.sleep(self._due - now)
+        return max(0.0, self._due - now)
 
     def correct(self, amount: float) -> None:
         """Take ``amount`` more (less if negative): what was taken turned out to be wrong by this much."""

@@ -85,6 +85,11 @@ class Pace:
         """Requests started and not answered."""
         return len(self._calls)
 
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest request in flight started; None when there is none."""
+        return next((call.started for call in self._calls.values()), None)
+
     def may_start(self, now: float) -> bool:
         """Whether another request may start now."""
         self._grow(now)
@@ -132,7 +137,7 @@ class Pace:
             return
         self._recent.append(True)
         if self.ceiling is None:
-            if 2 * call.level >= self.limit:
+            if 2 * len(self._calls) >= self.limit - 2:
                 self._room = min(self._room + 1, int(self.limit))
         elif self.limit < self.ceiling:
             self.limit = min(self.ceiling, self.limit + 4 / self.limit)

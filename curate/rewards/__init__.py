@@ -4,7 +4,10 @@
 standard library and nothing else of curate is imported here, because this runs inside the trainer's workers.
 """
 
-from curate.rewards import choice, numeric, text  # noqa: F401 - importing them registers the built-in query types
+# Importing these registers the built-in query types.
+import curate.rewards.choice
+import curate.rewards.numeric
+import curate.rewards.text  # noqa: F401
 from curate.rewards.registry import Context, RewardError, known_types, register
 from curate.rewards.score import compute_score, reference_problem
 

@@ -10,11 +10,12 @@ from curate.rewards.normalise import SPACELESS, compatible, normalise
 from curate.rewards.registry import Context, register
 
 _BRACKETS = "()[]{}<>【】〔〕 "
-_AFTER_LABEL = " .):,;-]}>、。】〕"
+_AFTER_LABEL = " .):,;]}>、。】〕"
 _FILLER = re.compile(
-    r"(?:(?:the|correct|best|final|answers?|options?|choices?|is|are)\b|正确|最终|答案|选项|选择|应选|选|为|是)[ :]*"
+    r"(?:(?:the|correct|best|final|answers?|options?|choices?|is|are)\b|正确|最终|答案|选项|选择|应选|选|为|是)[ :]*",
+    re.IGNORECASE,
 )
-_LETTER_SEPARATORS = re.compile(r"[\s,;/&+|.()\[\]{}、。【】]+|(?<=[\s)\].,])(?:and|und|et)(?=[\s(\[])|[和与及]")
+_LETTER_SEPARATORS = re.compile(r"[\s,;/&+|.()\[\]{}、。【】]+|(?<=[\s)\].,])(?i:and)(?=[\s(\[])|[和与及]")
 _PIECES = (re.compile(r"[\n;；]"), re.compile(r"[,，、\n;；]"))
 
 
@@ -78,7 +79,7 @@ def _named(said: str, choices: Sequence[Choice]) -> set[int]:
     return {
         position
         for position, (label, (_, option)) in enumerate(zip(labels, choices, strict=True))
-        if (text := normalise(option)) and (said == text or bare == text or _without_label(said, label) == text)
+        if (text := normalise(option)) and (text in (said, bare) or _without_label(said, label) == text)
     }
 
 
@@ -90,7 +91,7 @@ def _without_label(said: str, label: str) -> str | None:
     rest = said[len(label) :]
     if rest[:1].isalnum() and not re.match(f"[{SPACELESS}]", rest):
         return None
-    return normalise(rest.lstrip(_AFTER_LABEL))
+    return normalise(rest.lstrip(_AFTER_LABEL).removeprefix("- "))
 
 
 def options_listed(text: str, choices: Sequence[Choice]) -> set[int] | set[str]:
@@ -116,11 +117,9 @@ def options_listed(text: str, choices: Sequence[Choice]) -> set[int] | set[str]:
 
 def _letters(written: str, labels: dict[str, int]) -> list[str]:
     """The letters of "A, C", "A and C" or, in capitals, "AC"; none when anything else is there."""
-    filler, said = True, written
-    while filler and said:
-        match = _FILLER.match(said.casefold())
-        filler, said = match is not None, said[match.end() :] if match else said
-    spelled = [token for token in _LETTER_SEPARATORS.split(f"{said} ") if token]
+    while filler := _FILLER.match(written):
+        written = written[filler.end() :]
+    spelled = [token for token in _LETTER_SEPARATORS.split(f"{written} ") if token]
     if len(spelled) == 1 and len(spelled[0]) > 1 and spelled[0].isupper() and spelled[0].casefold() not in labels:
         spelled = list(spelled[0]) if len(set(spelled[0])) == len(spelled[0]) else []
     found = [token.casefold() for token in spelled]

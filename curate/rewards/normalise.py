@@ -20,7 +20,7 @@ _TOKEN = re.compile(
     rf"|(?![{SPACELESS}])[^\W\d_](?:(?![{SPACELESS}])[^\W_]|[{_MARKS}])*"  # a word, "t2" included
     r"|[+<>=≤≥±%°]|(?<=\w)-(?!\w)"  # signs that turn a finding around: "HER2 +", "ER-", "< 5"
 )
-_RAISED = re.compile("(?<=[0-9])(?=[⁰¹²³⁴-⁹⁻⁺])(?<![⁰¹²³⁴-⁹⁻⁺])")
+_RAISED = re.compile("(?<=[0-9])(?=[⁺⁻]?[⁰¹²³⁴-⁹])")
 _FRACTION = re.compile("(?<=[0-9])(?=[¼-¾⅐-⅞])")
 _UNIT_POWER = re.compile(r"(?<=[^\W\d_])\^(?=[0-9])")
 _BESIDE_SPACELESS = re.compile(rf" (?=[{SPACELESS}])|(?<=[{SPACELESS}]) ")
@@ -57,7 +57,7 @@ def normalise(text: str) -> str:
     """
     # Folding can undo the compatibility form ("ΐ"), so that is taken again.
     text = compatible(compatible(text).casefold())
-    return _BESIDE_SPACELESS.sub("", text).lstrip(_EDGE + _END).rstrip(_EDGE + _END)
+    return _BESIDE_SPACELESS.sub("", text).lstrip(_EDGE).rstrip(_EDGE + _END)
 
 
 def tokens(text: str) -> frozenset[str]:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from curate.rewards.normalise import normalise, tokens
 from curate.rewards.registry import Context, register
 
-_YES = frozenset("yes y true 是 是的 有 对 对的 正确 存在".split())
-_NO = frozenset("no n false 否 不 不是 没有 无 不对 错误 不存在".split())
+_YES = frozenset({"yes", "y", "true", "是", "是的", "有", "对", "对的", "正确", "存在"})
+_NO = frozenset({"no", "n", "false", "否", "不", "不是", "没有", "无", "不对", "错误", "不存在"})
 _LEAD = re.compile(r"\w+(?=\s*[,.;:!。、])")
 
 

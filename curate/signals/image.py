@@ -145,14 +145,16 @@ def _sharpness(grey: npt.NDArray[np.uint8]) -> float:
     if min(grey.shape) < 3:
         return 0.0
     values = grey.astype(np.int16)
-    laplacian = values[1:-1, :-2] + values[1:-1, 2:]
+    laplacian = values[1:-1, 1:-1] * np.int16(-4)
+    laplacian += values[1:-1, :-2]
+    laplacian += values[1:-1, 2:]
     laplacian += values[:-2, 1:-1]
     laplacian += values[2:, 1:-1]
-    laplacian -= values[1:-1, 1:-1] << 2
-    total = int(laplacian.sum(dtype=np.int64))
     wide = laplacian.astype(np.int32)
-    squares = int(np.multiply(wide, wide, out=wide).sum(dtype=np.int64))
-    return round((squares - total * total / laplacian.size) / laplacian.size, 2)
+    total = int(wide.sum())
+    np.multiply(wide, wide, out=wide)
+    squares = int(wide.sum(axis=1, dtype=np.int32).sum(dtype=np.int64))  # a row of 512 stays below 2**31
+    return round((squares - total * total / wide.size) / wide.size, 2)
 
 
 def _phash(grey: Picture.Image) -> int:
@@ -161,4 +163,5 @@ def _phash(grey: Picture.Image) -> int:
     tiny = np.asarray(grey.resize(size, Picture.Resampling.LANCZOS, reducing_gap=3.0), dtype=np.float64)
     # Rounding keeps the float noise of a uniform picture from deciding bits.
     lowest = (_FREQUENCIES @ tiny @ _FREQUENCIES.T).round(3)
-    return int.from_bytes(np.packbits(lowest > np.median(lowest)).tobytes())
+    middle = np.sort(lowest, axis=None)[_HASHED**2 // 2 - 1 : _HASHED**2 // 2 + 1]
+    return int.from_bytes(np.packbits(lowest > middle.mean()).tobytes())

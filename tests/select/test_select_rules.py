@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.corpora import NO_SCORE, Row, caption, make_corpus, write_signals, write_verdicts
+from support.measured import NO_SCORE, Row, caption, make_corpus, write_signals, write_verdicts
 
 from curate.corpus import Corpus, Sample, UserError
 from curate.select import Decisions, select_samples

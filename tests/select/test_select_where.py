@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.corpora import caption, conversation, make_corpus, query, write_signals, write_verdicts
+from support.measured import caption, conversation, make_corpus, query, write_signals, write_verdicts
 
 from curate.corpus import Corpus, UserError
 from curate.select import select_samples

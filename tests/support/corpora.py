@@ -1,195 +1,116 @@
-"""Corpora built by hand: samples, pictures, signals and verdicts written straight into a corpus directory."""
+"""Corpora for tests, made without an ingest: samples written as shards, pictures as files in a root of their own."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-import polars as pl
-from PIL import Image as Picture
+import numpy as np
+from PIL import Image as Pillow
 
-from curate.corpus import (
-    Corpus,
-    CorpusInfo,
-    Image,
-    Origin,
-    Part,
-    Sample,
-    Turn,
-    shard_fingerprint,
-    stored_image_path,
-    to_table,
-    write_shard,
-)
-
-Row = dict[str, Any]
+from curate.corpus import Corpus, Image, Origin, Sample, Turn, to_table, write_shard
 
 
-def make_corpus(path: Path, samples: Sequence[Sample], *, per_shard: int = 8192) -> Corpus:
-    """A corpus that holds ``samples`` in order and nothing else."""
-    corpus = Corpus(path, CorpusInfo(complete=True))
+def make_corpus(path: Path, samples: Sequence[Sample], *, per_shard: int = 8192, root: Path | None = None) -> Corpus:
+    """A complete corpus in ``path`` with these samples; images with a path lie under ``root`` (default ``path``/../raw).
+
+    Called again on the same path it replaces the samples and leaves the facts and the journal, as an ingest does.
+    """
+    corpus = Corpus.create(path)
+    corpus.info.roots = [str(root or path.parent / "raw")]
+    corpus.info.complete = True
     corpus.save()
+    for stale in corpus.shards():
+        stale.unlink()
     for number, start in enumerate(range(0, len(samples), per_shard)):
-        part = samples[start : start + per_shard]
-        ids = hashlib.sha256("".join(sample.id for sample in part).encode()).hexdigest()
-        write_shard(path / "samples" / f"part-{number:05}.parquet", to_table(part), ids)
+        rows = samples[start : start + per_shard]
+        fingerprint = hashlib.sha256("".join(row.id + row.source + row.privacy for row in rows).encode()).hexdigest()
+        write_shard(path / "samples" / f"part-{number:05d}.parquet", to_table(rows), fingerprint)
     return corpus
 
 
-def stored(corpus: Path, data: bytes) -> Image:
-    """The picture ``data`` (PNG or JPEG), put into the image store of the corpus at ``corpus``."""
-    with Picture.open(io.BytesIO(data)) as picture:
-        image_format = picture.format.lower()
-        width, height = picture.size
-    sha256 = hashlib.sha256(data).hexdigest()
-    place = stored_image_path(corpus, sha256, image_format)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(data)
-    return Image(sha256, image_format, width, height, len(data), True, -1, None, 0, None)
+def picture(seed: int, *, width: int = 48, height: int = 40, colour: bool = False, kind: str = "png") -> bytes:
+    """A PNG or JPEG file with smooth, textured content that depends on ``seed``."""
+    random_state = np.random.default_rng(seed)
+    coarse = random_state.integers(0, 255, (6, 6, 3 if colour else 1), dtype=np.uint8)
+    if not colour:
+        coarse = coarse[:, :, 0]
+    file = io.BytesIO()
+    Pillow.fromarray(coarse).resize((width, height), Pillow.Resampling.BILINEAR).save(file, kind)
+    return file.getvalue()
 
 
-def caption(text: str, *images: Image, row: int = 1, **fields: Any) -> Sample:
+def store(root: Path, name: str, data: bytes) -> Image:
+    """Write a picture below ``root`` and describe it as an ingest would."""
+    file = root / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data)
+    with Pillow.open(io.BytesIO(data)) as opened:
+        size, kind = opened.size, opened.format
+    return Image(
+        sha256=hashlib.sha256(data).hexdigest(),
+        format="png" if kind == "PNG" else "jpeg",
+        width=size[0],
+        height=size[1],
+        size=len(data),
+        stored=False,
+        root=0,
+        path=name,
+        mtime_ns=file.stat().st_mtime_ns,
+        name=name,
+    )
+
+
+def caption(text: str, *images: Image, source: str = "chest", row: int = 1, **fields: object) -> Sample:
     """An image-caption sample."""
-    return _sample("image_caption", images, [Turn("document", (*range(len(images)), text))], row, fields)
+    turn = Turn("document", (*range(len(images)), text))
+    return Sample(
+        kind="image_caption",
+        source=source,
+        license="CC0",
+        images=images,
+        turns=(turn,),
+        origin=Origin("captions.jsonl", row),
+        **fields,  # type: ignore[arg-type]
+    )
 
 
-def document(*parts: str | Image, row: int = 1, **fields: Any) -> Sample:
-    """An interleaved document."""
-    images = tuple(part for part in parts if isinstance(part, Image))
-    places = iter(range(len(images)))
-    placed: list[Part] = [part if isinstance(part, str) else next(places) for part in parts]
-    return _sample("interleaved", images, [Turn("document", tuple(placed))], row, fields)
+def captions(root: Path, count: int, *, first: int = 0, source: str = "chest") -> list[Sample]:
+    """Distinct image-caption samples, each with a picture of its own."""
+    return [
+        caption(
+            f"Frontal chest radiograph number {number} without focal consolidation or effusion.",
+            store(root, f"{source}/{number:05d}.png", picture(number)),
+            source=source,
+            row=number + 1,
+        )
+        for number in range(first, first + count)
+    ]
 
 
-def conversation(*messages: str, images: Sequence[Image] = (), system: str | None = None, **fields: Any) -> Sample:
-    """A conversation, user first; the images come before the first message."""
-    first: list[Part] = [*range(len(images)), messages[0]]
-    turns = [Turn("system", (system,))] if system is not None else []
-    turns.append(Turn("user", tuple(first)))
-    turns += [Turn("user" if n % 2 else "assistant", (text,)) for n, text in enumerate(messages[1:])]
-    return _sample("conversation", tuple(images), turns, fields.pop("row", 1), fields)
+def texts(count: int, *, source: str = "notes", first: int = 0) -> list[Sample]:
+    """Distinct conversations without images."""
+    return [
+        Sample(
+            kind="conversation",
+            source=source,
+            license=None,
+            images=(),
+            turns=(
+                Turn("user", (f"Question {number}: which drug lowers potassium?",)),
+                Turn("assistant", (f"Answer {number}: insulin with glucose shifts it into cells within minutes.",)),
+            ),
+            origin=Origin("notes.jsonl", number + 1),
+        )
+        for number in range(first, first + count)
+    ]
 
 
-def query(text: str, *answers: str, images: Sequence[Image] = (), system: str | None = None, **fields: Any) -> Sample:
-    """A query with its images before the text; ``exact`` unless ``query_type`` says otherwise."""
-    turns = [Turn("system", (system,))] if system is not None else []
-    turns.append(Turn("user", (*range(len(images)), text)))
-    fields = {"query_type": "exact", "answer": answers, **fields}
-    return _sample("query", tuple(images), turns, fields.pop("row", 1), fields)
-
-
-def _sample(kind: Any, images: tuple[Image, ...], turns: list[Turn], row: int, fields: Row) -> Sample:
-    fields = {"source": "made", "license": None, **fields}
-    return Sample(kind=kind, images=images, turns=tuple(turns), origin=Origin("made.jsonl", row), **fields)
-
-
-GOOD_SIGNALS: Row = {
-    "image_count": 1,
-    "image_readable": True,
-    "image_problem": None,
-    "image_extension_ok": True,
-    "image_min_side": 128,
-    "image_max_side": 128,
-    "image_aspect": 1.0,
-    "image_entropy": 6.5,
-    "image_sharpness": 100.0,
-    "image_bits": 8,
-    "image_phashes": [1],
-    "text_chars": 80,
-    "text_words": 12,
-    "text_language": "en",
-    "text_language_confidence": 0.99,
-    "text_repetition": 0.0,
-    "text_letters": 0.8,
-    "text_cut_off": False,
-    "text_boilerplate": False,
-    "text_missing_images": 0,
-    "pair_unplaced_images": 0,
-    "pair_modality_conflict": None,
-    "pair_body_part_conflict": None,
-}
-"""Signals of a sample that no default rule drops."""
-
-SIGNALS: dict[str, Any] = {
-    "id": pl.String,
-    "image_count": pl.Int32,
-    "image_readable": pl.Boolean,
-    "image_problem": pl.String,
-    "image_extension_ok": pl.Boolean,
-    "image_min_side": pl.Int32,
-    "image_max_side": pl.Int32,
-    "image_aspect": pl.Float64,
-    "image_entropy": pl.Float64,
-    "image_sharpness": pl.Float64,
-    "image_bits": pl.Int32,
-    "image_phashes": pl.List(pl.UInt64),
-    "text_chars": pl.Int32,
-    "text_words": pl.Int32,
-    "text_language": pl.String,
-    "text_language_confidence": pl.Float64,
-    "text_repetition": pl.Float64,
-    "text_letters": pl.Float64,
-    "text_cut_off": pl.Boolean,
-    "text_boilerplate": pl.Boolean,
-    "text_missing_images": pl.Int32,
-    "pair_unplaced_images": pl.Int32,
-    "pair_modality_conflict": pl.Boolean,
-    "pair_body_part_conflict": pl.Boolean,
-}
-
-GOOD_VERDICT: Row = {
-    "judge_status": "scored",
-    "judge_reason": None,
-    "judge_score": 4.2,
-    "judge_verdict": "accept",
-    "judge_medical_correctness": 4,
-    "judge_fluency": 5,
-    "judge_relevance": 4,
-    "judge_completeness": 4,
-    "judge_practicality": 4,
-    "judge_defects": [],
-    "judge_rationale": "Sound.",
-    "judge_model": "m",
-    "judge_rubric": "r",
-    "judge_key": "k",
-}
-
-NO_SCORE: Row = dict.fromkeys(GOOD_VERDICT, None) | {"judge_model": "m", "judge_rubric": "r", "judge_defects": []}
-"""A verdict row without a score; set ``judge_status``."""
-
-VERDICTS: dict[str, Any] = {
-    "id": pl.String,
-    "judge_status": pl.String,
-    "judge_reason": pl.String,
-    "judge_score": pl.Float64,
-    "judge_verdict": pl.String,
-    **{
-        f"judge_{name}": pl.Int8
-        for name in ("medical_correctness", "fluency", "relevance", "completeness", "practicality")
-    },
-    "judge_defects": pl.List(pl.String),
-    "judge_rationale": pl.String,
-    "judge_model": pl.String,
-    "judge_rubric": pl.String,
-    "judge_key": pl.String,
-}
-
-
-def write_signals(corpus: Corpus, changes: Mapping[str, Row] | None = None) -> None:
-    """Signals for every sample: good ones, with ``changes`` for the samples of the given ids."""
-    _write(corpus, "signals", SIGNALS, lambda sample: GOOD_SIGNALS | (changes or {}).get(sample.id, {}))
-
-
-def write_verdicts(corpus: Corpus, rows: Mapping[str, Row] | None = None, *, others: Row = GOOD_VERDICT) -> None:
-    """Verdicts for every sample: ``others``, with the given ``rows`` laid over for the samples of these ids."""
-    _write(corpus, "verdicts", VERDICTS, lambda sample: others | (rows or {}).get(sample.id, {}))
-
-
-def _write(corpus: Corpus, facts: Any, schema: dict[str, Any], row: Any) -> None:
-    for shard in corpus.shards():
-        rows = [{"id": sample.id, **row(sample)} for sample in corpus.samples(shard)]
-        table = pl.DataFrame(rows, schema=schema).to_arrow()
-        write_shard(corpus.facts_shard(facts, shard), table, f"{facts} of {shard_fingerprint(shard)}")
+def shuffled(samples: Iterable[Sample], seed: int = 0) -> list[Sample]:
+    """The samples in a seeded random order."""
+    rows = list(samples)
+    random.Random(seed).shuffle(rows)
+    return rows

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image as Picture
 
 from curate.engine import usable_cores
@@ -60,6 +61,8 @@ class ImageChecks:
         self._decode = decode
         self._pool = ThreadPoolExecutor(2 * usable_cores())
         self._found = array("Q")
+        """Keys of the files that references led to, 8 bytes each."""
+        self._sorted: npt.NDArray[np.uint64] | None = None
 
     def __enter__(self) -> ImageChecks:
         return self
@@ -72,7 +75,7 @@ class ImageChecks:
         return self._pool.map(lambda reference: self._check(reference, place), references)
 
     def _check(self, reference: str | bytes, place: Place) -> Verdict:
-        data = b""
+        data, path = b"", None
         try:
             if isinstance(reference, bytes):
                 data, shown, suffix = reference, "the embedded picture", ""
@@ -83,22 +86,25 @@ class ImageChecks:
                 path, shown, suffix = place.roots[root] / relative, relative.as_posix(), relative.suffix.lower()
                 self._found.append(_key(path))
                 data = _read(path, shown)
-                if is_dicom(data[:256]):
-                    _check_dicom(path, shown, place)
-                    _check_suffix("dicom", suffix, shown)
-                    return Verdict("", "", _digest(data))
-            _encode(data, shown)
-            if self._decode:
-                _decode_fully(data, shown)
-            _check_suffix(sniff(data[:16]) or "", suffix, shown)
+            if is_dicom(data[:256]):
+                _check_dicom(None if place.trainer else path, shown)
+                _check_suffix("dicom", suffix, shown)
+            else:
+                _encode(data, shown)
+                if self._decode:
+                    _decode_fully(data, shown)
+                _check_suffix(sniff(data[:16]) or "", suffix, shown)
         except RejectError as error:
             return Verdict(error.reason, str(error), _digest(data) if data else b"")
         return Verdict("", "", _digest(data))
 
     def among_found(self, paths: Sequence[Path]) -> list[bool]:
         """For each real path whether any reference so far led to it."""
+        if self._sorted is None or len(self._sorted) != len(self._found):
+            self._sorted = np.sort(np.frombuffer(self._found, dtype=np.uint64))
         keys = np.array([_key(path) for path in paths], dtype=np.uint64)
-        return list(np.isin(keys, np.frombuffer(self._found, dtype=np.uint64)))
+        last = np.searchsorted(self._sorted, keys, side="right")
+        return [bool(end and self._sorted[end - 1] == key) for end, key in zip(last, keys, strict=True)]
 
 
 def _key(path: Path) -> int:
@@ -126,9 +132,10 @@ def _read(path: Path, shown: str) -> bytes:
         raise RejectError("unreadable_file", f"{shown}: {error.strerror}") from None
 
 
-def _check_dicom(path: Path, shown: str, place: Place) -> None:
-    if place.trainer:
-        raise RejectError("not_an_image", f"{shown}: a DICOM file, which trainers can't open; export a PNG or JPEG")
+def _check_dicom(path: Path | None, shown: str) -> None:
+    """Check a DICOM file; without a ``path`` nobody who reads the record could open it."""
+    if path is None:
+        raise RejectError("not_an_image", f"{shown}: a DICOM file, which can't be opened here; write a PNG or JPEG")
     try:
         read_dicom(path, max_pixels=MAX_PIXELS, max_frames=MAX_DICOM_FRAMES)
     except DicomError as error:

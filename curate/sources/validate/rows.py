@@ -22,6 +22,7 @@ from curate.schemas import (
     recognise,
     type_name,
 )
+from curate.sources.images import inline_prefix
 from curate.sources.ingest import _listed
 from curate.sources.readers import MAX_ROW_BYTES, BadRow, Row, parse_line, read_rows
 from curate.sources.validate.images import ImageChecks, Place, Verdict
@@ -125,6 +126,7 @@ class RowChecks:
         is validated as JSON in one step, and only one that is new in some way is parsed and looked at closely."""
         offset = number = 0
         quick: QuickLines | None = None
+        image_field: str | None = None
         while line := file.readline(MAX_ROW_BYTES + 1):
             number += 1
             if len(line) > MAX_ROW_BYTES:
@@ -137,16 +139,24 @@ class RowChecks:
             record = quick.record(number, line) if quick else None
             if quick and record:
                 self._counts.rows += 1
-                self._accept(number, quick.name, record, offset)
+                if image_field is None or not self._is_fine(getattr(record, image_field)):
+                    self._accept(number, quick.name, record, offset)
             elif line.strip():
                 name, record = self._row(parse_line(number, line), offset)
                 if name and record and self._table.adapt is None:
                     if quick is None or quick.name != name:
                         quick = QuickLines(name)
+                        image_field = None if name == "query" else _IMAGE_FIELD.get(name)
                     quick.learn(record)
             offset += len(line)
             if number % 4096 == 0:
                 tick()
+
+    def _is_fine(self, references: str | list[str] | None) -> bool:
+        """Whether a row's pictures are known to be fine."""
+        if isinstance(references, str):
+            return references in self._fine
+        return not references or self._fine.issuperset(references)
 
     def _row(self, row: Row | BadRow, offset: int) -> tuple[str | None, WireRecord | None]:
         """Check one row; its format and record when it is well formed."""
@@ -156,7 +166,7 @@ class RowChecks:
             return None, None
         self._counts.rows += 1
         fields = self._table.adapt(row.fields) if self._table.adapt else row.fields
-        self._note_types(row.number, fields)
+        self._note_types(row.number, row.fields)
         name = self._table.format or recognise(fields)
         if name is None:
             message = f"the fields {_listed(fields)} fit no record format ({expected_fields()})"
@@ -166,7 +176,7 @@ class RowChecks:
             record = FORMATS[name].model_validate(fields)
         except ValidationError as error:
             for problem in problems(error):
-                self._add("error", row.number, problem.code, problem.message, problem.field)
+                self._add("error", row.number, problem.code, problem.message, self._as_named(problem.field))
             return None, None
         self._accept(row.number, name, record, offset)
         return name, record
@@ -227,6 +237,10 @@ class RowChecks:
 
     def _need(self, number: int, place: str, reference: str | bytes) -> None:
         """Have a picture checked, now or together with others."""
+        if self._table.format == "llamafactory" and self._types and inline_prefix(str(reference)) is not None:
+            message = "LLaMA-Factory takes it for a path; write a file, or the bytes in a Parquet column"
+            self._add("error", number, "unreadable_cell", message, self._as_named(place))
+            return
         if isinstance(reference, str) and (known := self._verdicts.get(reference)):
             self._judge(number, place, known)
             return
@@ -254,17 +268,20 @@ class RowChecks:
 
     def _judge(self, number: int, place: str, verdict: Verdict) -> None:
         if verdict.code:
-            self._add("error", number, verdict.code, verdict.message, place)
+            self._add("error", number, verdict.code, verdict.message, self._as_named(place))
         if verdict.digest and self._table.on_picture is not None:
             self._table.on_picture(number, place, verdict.digest)
 
     def _add(self, severity: Severity, number: int, code: str, message: str, place: str = "") -> None:
-        names = self._table.names
-        shown = ".".join(names.get(step, step) for step in place.split(".")) if names else place
         line = number if self._lines else 0
         self._report.add(
-            severity, self._table.file, number, code, message, field=shown, line=line, group=self._table.group
+            severity, self._table.file, number, code, message, field=place, line=line, group=self._table.group
         )
+
+    def _as_named(self, place: str) -> str:
+        """The path of a field with the names that the file has for its parts."""
+        names = self._table.names
+        return ".".join(names.get(step, step) for step in place.split(".")) if names else place
 
 
 class _Types:

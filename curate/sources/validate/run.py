@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 from curate.corpus import UserError
 from curate.schemas import FORMATS
@@ -53,11 +54,9 @@ def validate(paths: Sequence[Path], options: ValidateOptions, progress: Progress
     roots = tuple((path if path.is_dir() else path.parent).resolve() for path in (*paths, *options.allow_roots))
     with ImageChecks(decode=options.decode) as images:
         session = Session(report, images, options, roots, lambda: progress and progress(report.rows, report.errors))
-        for path in paths:
-            _check(path, session)
-        for path in paths:
-            if path.is_dir():
-                _check_undescribed(path, session)
+        raw = [path for path in paths if _check(path, session) == "raw"]
+        for path in raw:
+            _check_undescribed(path, session)
     if not report.rows and not report.errors:
         report.add("error", str(paths[0]), 0, "nothing_to_validate", "there are no records here")
     return report
@@ -77,7 +76,8 @@ def _check_path(path: Path, options: ValidateOptions) -> None:
         raise UserError(f"{path} is a FIFO, socket or device, not a file")
 
 
-def _check(path: Path, session: Session) -> None:
+def _check(path: Path, session: Session) -> Literal["raw", "file", "export"]:
+    """Check a file or folder; what it was taken for."""
     named = session.options.format
     if path.is_file() and path.name == INFO_FILE:
         path = path.parent
@@ -85,14 +85,15 @@ def _check(path: Path, session: Session) -> None:
         place = session.place(path.parent, trainer=rows_for_trainer(path, named))
         table = Table(path, str(path), place, format=_rows(session), adapt=_adapt(session))
         check_data_file(DataFile(table, "train"), session)
-        return
+        return "file"
     kind = layout(path)
     if named in ("llamafactory-sft", "llamafactory-cpt") and kind is None:
-        check_export(path, "llamafactory", session)
-    elif kind is not None and (named is None or kind == "export" or named.startswith(kind)):
-        check_export(path, kind, session)
-    else:
+        kind = "llamafactory"
+    if kind is None or not (named is None or kind == "export" or named.startswith(kind)):
         _check_raw(path, session)
+        return "raw"
+    check_export(path, kind, session)
+    return "export"
 
 
 def _rows(session: Session) -> str | None:
@@ -138,8 +139,6 @@ def _outside(folders: Sequence[str], items: Iterator[Item | Reject]) -> Iterator
 
 def _check_undescribed(root: Path, session: Session) -> None:
     """Warn of images that no record and no sidecar speaks of."""
-    if layout(root) is not None:
-        return
     exports = sorted(find_exports(root))
     items = (item for item in _outside(exports, walk(root)) if isinstance(item, Item) and item.use == "bare_image")
     while batch := list(islice(items, 4096)):

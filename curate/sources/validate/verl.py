@@ -69,4 +69,6 @@ def _cell_problem(cell: str | VerlImage, *, trainer: bool, image_feature: bool) 
 
 def cell_reference(cell: str | VerlImage) -> str | bytes | None:
     """The picture of a cell: its bytes, a path or an inline image; None when it has none."""
-    return cell if isinstance(cell, str) else cell.bytes or cell.image or cell.path
+    if isinstance(cell, str):
+        return cell
+    return cell.bytes if cell.bytes is not None else cell.image or cell.path

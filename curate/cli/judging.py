@@ -1,0 +1,90 @@
+"""How a judge run is shown while it goes, and told when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from rich.live import Live
+from rich.text import Text
+
+from curate.cli.console import console, plain, say, table
+
+if TYPE_CHECKING:
+    from curate.corpus import Corpus
+    from curate.judge import JudgeOptions, JudgeSummary
+
+LOG_SECONDS = 30.0
+
+
+def judge_with_progress(corpus: Corpus, options: JudgeOptions) -> JudgeSummary:
+    """Judge with a live line on a terminal; Ctrl-C lets the requests in flight finish, twice ends at once."""
+    from curate.judge import judge_corpus, stop_on_signals
+
+    if options.endpoint.demo:
+        console.print("The demo judge scores by a few fixed rules. It is no medical judge.", style="bold yellow")
+    with stop_on_signals() as stop, _shown() as show:
+        summary = judge_corpus(corpus, options, progress=show, stop=stop)
+    _tell(summary, options)
+    return summary
+
+
+@contextmanager
+def _shown() -> Iterator[Callable[[JudgeSummary], None]]:
+    """Shows the account of a run: a live line on a terminal, else a line to a log every half minute."""
+    if console.is_terminal:
+        with Live(console=console, refresh_per_second=4, transient=True) as live:
+            yield lambda summary: live.update(_line(summary))
+        return
+    shown = 0.0
+
+    def log(summary: JudgeSummary) -> None:
+        nonlocal shown
+        if summary.elapsed - shown >= LOG_SECONDS:
+            shown = summary.elapsed
+            console.print(_line(summary))
+
+    yield log
+
+
+def _line(summary: JudgeSummary) -> Text:
+    left = "" if summary.eta is None else f", {timedelta(seconds=round(summary.eta))} left"
+    spend = "" if summary.cost is None else f", ${summary.cost:,.2f}"
+    errors = ", ".join(f"{kind} {count:,}" for kind, count in summary.errors.most_common(3))
+    return plain(
+        f"judging {summary.settled:,}/{summary.samples:,}, {summary.rate:.1f}/s{left}, "
+        f"{summary.in_flight} of {summary.limit} in flight{spend}" + (f", errors: {errors}" if errors else "")
+    )
+
+
+def _tell(summary: JudgeSummary, options: JudgeOptions) -> None:
+    failed, refused, left_out = summary.failed.total(), summary.refused.total(), summary.not_asked.total()
+    say(
+        f"Judge {options.endpoint.model}: {summary.samples:,} samples = {summary.scored:,} scored + {failed:,} failed "
+        f"+ {refused:,} refused + {left_out:,} not asked"
+    )
+    verdicts = ", ".join(f"{verdict} {summary.decided[verdict]:,}" for verdict in ("accept", "review", "reject"))
+    mean = "" if summary.mean_score is None else f"; mean score {summary.mean_score:.2f} of 5"
+    say(f"Verdicts: {verdicts}{mean}; {summary.reused:,} known already")
+    unscored = [*summary.failed.items(), *summary.refused.items(), *summary.not_asked.items()]
+    table("Without a score", ("reason", "samples"), unscored, numbers=(1,))
+    table("Failed requests", ("kind", "requests"), summary.errors.items(), numbers=(1,))
+    spent = "price unknown" if summary.cost is None else f"${summary.cost:,.4f}"
+    if summary.requests:
+        say(
+            f"{summary.requests:,} requests, {summary.tokens_in:,} tokens in, {summary.tokens_out:,} out, {spent}, "
+            f"{summary.elapsed:.1f} s"
+        )
+    for sentence in summary.adapted:
+        say(f"Note: {sentence}")
+    if summary.refused.get("not_deidentified"):
+        say(
+            "Refused samples come from DICOM files that are not marked as de-identified; if you know that they "
+            "identify nobody, say so: --declare-deidentified SOURCE"
+        )
+    if summary.stopped:
+        say(f"Stopped: {summary.stopped}. Everything answered is kept; the same command goes on from here.")
+    elif failed:
+        say("Failed samples have no score; the same command asks for them again.")

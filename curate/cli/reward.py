@@ -1,0 +1,169 @@
+"""``curate reward``: saved responses, scored by the reward that training uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from curate.rewards.groups import GroupSummary
+    from curate.rewards.offline import OfflineScores
+
+_PROBLEMS_SHOWN = 10
+
+
+@click.command()
+@click.argument(
+    "files",
+    metavar="FILE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@click.option("--query-type", metavar="TYPE", help="For rows that name none, such as verl's training rollouts.")
+@click.option("--group", "group_field", metavar="FIELD", help="The field that responses to one query share.")
+@click.option("--format-weight", type=float, default=0.1, show_default=True, help="Weight of the format.")
+@click.option("--accuracy-weight", type=float, default=0.9, show_default=True, help="Weight of the accuracy.")
+@click.option("--require-think", is_flag=True, help="The format demands a <think> block as well.")
+@click.option("--think-opened", is_flag=True, help="The prompt ends with <think>, so responses begin inside it.")
+@click.option(
+    "--relative-tolerance",
+    type=float,
+    default=1e-6,
+    show_default=True,
+    help="For numbers, as a share of the reference.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write each response's scores as JSON lines.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
+def command(
+    files: tuple[Path, ...],
+    query_type: str | None,
+    group_field: str | None,
+    output: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Score saved responses: JSON lines or Parquet with responses and references, or verl's rollout dumps.
+
+    Shows the scores by query type and source, and what GRPO could learn from the groups of responses to one query.
+    """
+    from curate.cli.console import print_json, say
+    from curate.corpus.files import UserError
+    from curate.rewards import RewardError
+    from curate.rewards.offline import OfflineScores
+
+    if output is not None and any(output.exists() and output.samefile(file) for file in files):
+        raise UserError(f"{output} is read as well; name another file for the scores")
+    try:
+        scores = OfflineScores(query_type=query_type, group_field=group_field, **options)
+    except RewardError as error:
+        raise UserError(str(error)) from error
+    problems = _score(files, scores)
+    groups = scores.groups()
+    if scores:
+        _show(scores, groups)
+    if problems:
+        say(f"{len(problems):,} row(s) with a problem:")
+        for problem in problems[:_PROBLEMS_SHOWN]:
+            say(f"  {problem}")
+    if as_json:
+        print_json(
+            {
+                "responses": len(scores),
+                "options": options,
+                "slices": [part._asdict() for part in scores.slices()],
+                "histogram": [{"from": low, "to": high, "responses": n} for low, high, n in scores.histogram()],
+                "groups": groups.to_json(),
+                "problems": problems,
+            }
+        )
+    if output is not None:
+        _write(output, scores.rows())
+        say(f"Scores of {len(scores):,} responses: {output}")
+    return 1 if problems or not scores else 0
+
+
+def _score(files: tuple[Path, ...], scores: OfflineScores) -> list[str]:
+    """Score every row; what was wrong with some, as file:row: sentence."""
+    from curate.cli.console import console
+    from curate.sources.readers import BadRow, read_rows
+
+    problems = []
+    with console.status("scoring …") as status:
+        for file in files:
+            for row in read_rows(file):
+                if isinstance(row, BadRow):
+                    problem: str | None = row.message
+                else:
+                    problem = scores.add(str(file), row.number, row.fields)
+                if problem:
+                    problems.append(f"{file}:{row.number}: {problem}")
+                if row.number % 1000 == 0:
+                    status.update(f"scoring … {len(scores):,} responses")
+    return problems
+
+
+def _show(scores: OfflineScores, groups: GroupSummary) -> None:
+    from curate.cli.console import say, table
+
+    table(
+        "Responses by query type and source",
+        ("query type", "source", "responses", "score", "format", "accuracy", "not read"),
+        (
+            (*part[:3], f"{part.score:.3f}", f"{part.format:.1%}", f"{part.accuracy:.1%}", f"{part.unread:.1%}")
+            for part in scores.slices()
+        ),
+        numbers=(2, 3, 4, 5, 6),
+    )
+    histogram = scores.histogram()
+    most = max(count for _, _, count in histogram)
+    table(
+        "Scores",
+        ("from", "to", "responses", ""),
+        ((f"{low:.1f}", f"{high:.1f}", n, "█" * -(-40 * n // most)) for low, high, n in histogram),
+        numbers=(0, 1, 2),
+    )
+    if not groups.groups:
+        say("No two responses share a query, so there are no groups; --group names the field that tells.")
+        return
+    table(
+        "Groups of responses to one query, and their advantages (r - mean) / std",
+        ("accuracy", "groups", "share", "mean score", "highest", "lowest"),
+        (
+            (
+                kind,
+                tally.groups,
+                f"{tally.groups / groups.groups:.1%}",
+                f"{tally.mean_score:.3f}",
+                f"{tally.advantage_highest:+.2f}",
+                f"{tally.advantage_lowest:+.2f}",
+            )
+            for kind, tally in groups.kinds.items()
+            if tally.groups
+        ),
+        numbers=(1, 2, 3, 4, 5),
+    )
+    say(
+        f"{groups.share_without_spread:.1%} of {groups.groups:,} groups have no spread in accuracy: GRPO learns "
+        f"nothing about being right from them. {groups.no_spread_in_score:,} have none in the score either."
+    )
+    sizes = ", ".join(f"{count:,} with {size}" for size, count in groups.sizes.items())
+    say(f"Groups by number of responses: {sizes}. Responses without a group: {groups.single_responses:,}.")
+
+
+def _write(path: Path, rows: Iterator[dict[str, Any]]) -> None:
+    import orjson
+
+    from curate.corpus.files import atomic_file
+
+    with atomic_file(path) as file:
+        for row in rows:
+            file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))

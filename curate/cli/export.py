@@ -113,9 +113,7 @@ def _tell(summary: ExportSummary, directory: Path) -> None:
     if summary.images:
         say(f"{summary.images:,} picture(s) copied to {directory}/images")
     if summary.defused:
-        say(
-            f"{summary.defused:,} text(s) contained a literal <image> or control token, written with a space after the <"
-        )
+        say(f"{summary.defused:,} text(s) contained a literal <image> or control token, now with a space after the <")
     for note in summary.notes:
         say(f"Note: {note}")
     if summary.skipped:

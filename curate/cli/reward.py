@@ -11,6 +11,7 @@ import click
 if TYPE_CHECKING:
     from curate.rewards.groups import GroupSummary
     from curate.rewards.offline import OfflineScores
+    from curate.rewards.rollout import Prompts
 
 _PROBLEMS_SHOWN = 10
 
@@ -23,7 +24,16 @@ _PROBLEMS_SHOWN = 10
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
-@click.option("--query-type", metavar="TYPE", help="For rows that name none, such as verl's training rollouts.")
+@click.option(
+    "--prompts",
+    "prompt_files",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The verl file that was trained on: gives the lines of rollout dumps their query type, options and source. "
+    "Repeatable.",
+)
+@click.option("--query-type", metavar="TYPE", help="For rows that name none.")
 @click.option("--group", "group_field", metavar="FIELD", help="The field that responses to one query share.")
 @click.option("--format-weight", type=float, default=0.1, show_default=True, help="Weight of the format.")
 @click.option("--accuracy-weight", type=float, default=0.9, show_default=True, help="Weight of the accuracy.")
@@ -45,6 +55,7 @@ _PROBLEMS_SHOWN = 10
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
 def command(
     files: tuple[Path, ...],
+    prompt_files: tuple[Path, ...],
     query_type: str | None,
     group_field: str | None,
     output: Path | None,
@@ -63,13 +74,20 @@ def command(
     if output is not None and any(output.exists() and output.samefile(file) for file in files):
         raise UserError(f"{output} is read as well; name another file for the scores")
     try:
-        scores = OfflineScores(query_type=query_type, group_field=group_field, **options)
+        scores = OfflineScores(
+            query_type=query_type, group_field=group_field, prompts=_prompts(prompt_files), **options
+        )
     except RewardError as error:
         raise UserError(str(error)) from error
     problems = _score(files, scores)
     groups = scores.groups()
     if scores:
         _show(scores, groups)
+    if scores.differing:
+        say(
+            f"{scores.differing:,} of {scores.recorded:,} responses got another score than the one recorded there. "
+            "A dump has no options, tolerances or further references: --prompts gives them; or the weights differ."
+        )
     if problems:
         say(f"{len(problems):,} row(s) with a problem:")
         for problem in problems[:_PROBLEMS_SHOWN]:
@@ -82,6 +100,7 @@ def command(
                 "slices": [part._asdict() for part in scores.slices()],
                 "histogram": [{"from": low, "to": high, "responses": n} for low, high, n in scores.histogram()],
                 "groups": groups.to_json(),
+                "recorded": {"responses": scores.recorded, "differing": scores.differing},
                 "problems": problems,
             }
         )
@@ -89,6 +108,34 @@ def command(
         _write(output, scores.rows())
         say(f"Scores of {len(scores):,} responses: {output}")
     return 1 if problems or not scores else 0
+
+
+def _prompts(files: tuple[Path, ...]) -> Prompts | None:
+    """The rows of verl files, without their pictures; None without files."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from curate.corpus.files import UserError
+    from curate.rewards.rollout import Prompts
+    from curate.sources.readers import Row, read_rows
+
+    if not files:
+        return None
+    prompts, wanted = Prompts(), ["data_source", "prompt", "reward_model", "extra_info"]
+    for file in files:
+        try:
+            if file.suffix == ".parquet":
+                with pq.ParquetFile(file) as table:
+                    for batch in table.iter_batches(columns=wanted):
+                        for fields in batch.to_pylist():
+                            prompts.add(fields)
+            else:
+                for row in read_rows(file):
+                    if isinstance(row, Row):
+                        prompts.add(row.fields)
+        except pa.ArrowException as error:
+            raise UserError(f"{file} is no readable Parquet file: {error}") from error
+    return prompts
 
 
 def _score(files: tuple[Path, ...], scores: OfflineScores) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,22 +23,33 @@ def validation_rows(
 
     ``image_keys`` are the pictures of all rows one after the other, ``row_keys`` stand in for rows without pictures.
     Rows linked by shared pictures, however indirectly, form a group; a group goes to validation when the hash of its
-    smallest key and ``seed`` falls below ``fraction``, so the rows of other groups do not matter: a larger corpus keeps
-    the sides of the smaller one, except where new rows tie groups together. If that leaves a side empty, the group
-    nearest to the border changes sides; with a single group everything is for training.
+    smallest key and ``seed`` falls below ``fraction``. So the rows of other groups do not matter, and a larger corpus
+    keeps the sides of the smaller one, except where new rows tie groups together. In small corpora three things come
+    before that: a group with more than ``fraction`` of all rows is for training, validation ends at a quarter above its
+    share, and neither side is left empty while there are two groups.
     """
-    group = _smallest_linked_key(image_keys, images_per_row, row_keys)
-    draw = _mixed(group ^ _mixed(np.array([seed], dtype=np.int64).view(np.uint64)))
-    border = np.uint64(min(int(fraction * 2**64), 2**64 - 1))
-    chosen = draw < border
-    if len(group) and 0 < fraction < 1 and not (group == group[0]).all():
-        if not chosen.any():
-            chosen = draw == draw.min()
-        elif chosen.all():
-            chosen = draw != draw.max()
-    elif len(group) and (group == group[0]).all():
-        chosen[:] = False
+    groups, number, size = np.unique(
+        _smallest_linked_key(image_keys, images_per_row, row_keys), return_inverse=True, return_counts=True
+    )
+    chosen = _validation_groups(groups, size, fraction, seed)[number]
     _check_apart(image_keys, np.repeat(chosen, images_per_row))
+    return chosen
+
+
+def _validation_groups(groups: Keys, size: npt.NDArray[np.int64], fraction: float, seed: int) -> npt.NDArray[np.bool_]:
+    chosen = np.zeros(len(groups), dtype=bool)
+    if len(groups) < 2 or not fraction:
+        return chosen
+    share = fraction * int(size.sum())
+    draw = _mixed(groups ^ _mixed(np.array([seed], dtype=np.int64).view(np.uint64)))
+    order = np.argsort(draw, kind="stable")
+    small = order[size[order] <= max(1, math.ceil(share))]
+    drawn = small[draw[small] < np.uint64(min(int(fraction * 2**64), 2**64 - 1))]
+    chosen[drawn[np.cumsum(size[drawn]) <= max(1, math.ceil(1.25 * share))]] = True
+    if not chosen.any():
+        chosen[small[0] if small.size else size.argmin()] = True
+    elif chosen.all():
+        chosen[order[-1]] = False
     return chosen
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -28,8 +29,9 @@ TRIES = 6
 """How often a request may fail, while others get through, before the sample is given up for this run."""
 REJECTIONS = 40
 """The same for rejections for load."""
-FIRST_DELAY, LONGEST_DELAY = 0.25, 30.0
-"""Seconds before a failed request is tried again, doubled each time, half to one and a half times at random."""
+FIRST_DELAY, LONGEST_DELAY, LONGEST_DELAY_WHEN_WELL = 0.25, 20.0, 1.0
+"""Seconds before a failed request is tried again, doubled each time, half to one and a half times at random; while
+others get through it need not wait long."""
 BAD_REQUESTS = 3
 """Samples refused as bad requests, with nothing accepted, after which the requests themselves are at fault."""
 
@@ -162,13 +164,13 @@ class Asker:
 
     async def _answer(self, ask: Ask, content: list[dict[str, Any]]) -> Answer:
         """Send a request until it is answered. Raises GivenUpError, or StoppedError when the run is ending."""
-        failures = rejections = 0
+        trouble = _Trouble(self.health, self._options.patience)
         while True:
             wait = max(self._requests.take(), self._tokens.take(ask.tokens_in + TYPICAL_REPLY))
             if wait:
                 await self._stop.sleep(wait)
             try:
-                return await self._attempt(ask, content, urgent=failures + rejections > 0)
+                return await self._attempt(ask, content, urgent=trouble.times > 0)
             except AdaptedError:
                 continue
             except BadRequestError as error:
@@ -178,13 +180,7 @@ class Asker:
                 self._stop.request("hopeless", str(error))
                 raise StoppedError from None
             except CallFailedError as error:
-                if error.kind in ("rate_limited", "overloaded"):
-                    rejections += 1
-                elif self.health.recently_good():
-                    failures += 1
-                if failures >= TRIES or rejections >= REJECTIONS:
-                    raise GivenUpError(f"{error.kind}: {error}") from None
-                await self._stop.sleep(_delay(failures + rejections, error.retry_after))
+                await self._stop.sleep(trouble.delay(error))
 
     async def _attempt(self, ask: Ask, content: list[dict[str, Any]], *, urgent: bool) -> Answer:
         self._stop.check()
@@ -206,7 +202,7 @@ class Asker:
                 else:
                     self._limiter.failed(call)
                 unreachable = error.kind == "unreachable"
-                self.health.bad(str(error), unreachable=unreachable, retry_after=error.retry_after)
+                self.health.bad(ask.key, str(error), unreachable=unreachable, retry_after=error.retry_after)
                 summary.errors[error.kind] += 1
                 if error.kind in ("timeout", "broken_off", "garbled"):
                     cost = most  # It may be billed all the same.
@@ -259,7 +255,7 @@ class Asker:
 
     def _bad_request(self, error: BadRequestError) -> None:
         """Tell a bad sample from a request that the endpoint never takes."""
-        if self.health.ever_good:
+        if self.health.goods:
             return
         endpoint = self._options.endpoint
         self._bad_requests += 1
@@ -273,7 +269,35 @@ class Asker:
             self._stop.request("hopeless", f"{endpoint.host} refuses the requests ({error.status}): {error}")
 
 
-def _delay(times: int, retry_after: float | None) -> float:
-    """Seconds to wait after so many failures. A wait that the endpoint asked for is never cut short."""
-    own = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(times - 1, 10)) * random.uniform(0.5, 1.5)
-    return own if retry_after is None else retry_after + random.uniform(0, min(own, 1.0))
+class _Trouble:
+    """Failed attempts at one request: how long to wait before the next, and when to give up."""
+
+    def __init__(self, health: Health, patience: float) -> None:
+        self._health = health
+        self._patience = patience
+        self._goods = health.goods
+        self._since = 0.0
+        self._failures = self._rejections = 0
+        self.times = 0
+
+    def delay(self, error: CallFailedError) -> float:
+        """Seconds to wait before trying again. A wait that the endpoint asks for is never cut short.
+
+        Raises GivenUpError when others got through so often, or for so long, that it is this request's own fault.
+        """
+        now = time.monotonic()
+        if not self.times:
+            self._since = now
+        self.times += 1
+        others_got_through = self._health.goods > self._goods
+        self._goods = self._health.goods
+        if others_got_through:
+            rejected = error.kind in ("rate_limited", "overloaded")
+            self._rejections += rejected
+            self._failures += not rejected
+        too_long = self._goods and now - self._since > 1.5 * self._patience
+        if self._failures >= TRIES or self._rejections >= REJECTIONS or too_long:
+            raise GivenUpError(f"{error.kind}: {error}")
+        longest = LONGEST_DELAY_WHEN_WELL if others_got_through else LONGEST_DELAY
+        own = min(longest, FIRST_DELAY * 2 ** min(self.times - 1, 10)) * random.uniform(0.5, 1.5)
+        return own if error.retry_after is None else error.retry_after + random.uniform(0, min(own, 1.0))

@@ -13,6 +13,9 @@ UNREACHABLE_SECONDS = 10.0
 SLOW_REJECTION = 2.0
 """Seconds after which a request in flight is taken to be served rather than about to be rejected."""
 
+LAST_SAMPLES = 3
+"""So few samples that always fail are no outage."""
+
 
 class StoppedError(Exception):
     """The run is ending: start nothing new."""
@@ -85,45 +88,43 @@ class Health:
     def __init__(self, patience: float, timeout: float) -> None:
         self._patience = patience
         self._timeout = timeout
-        self._good_at: float | None = None
+        self.goods = 0
+        """Requests that got through."""
         self._bad_since: float | None = None
         self._bad = 0
+        self._bad_keys: set[str] = set()
         self._message = ""
         self._unreachable = False
         self._wait_until = 0.0
 
-    @property
-    def ever_good(self) -> bool:
-        """Whether anything got through in this run."""
-        return self._good_at is not None
-
-    def recently_good(self) -> bool:
-        """Whether something got through within the patience, so that a failure may be the sample's own."""
-        return self._good_at is not None and time.monotonic() - self._good_at < self._patience
-
     def good(self) -> None:
         """Something got through."""
-        self._good_at = time.monotonic()
+        self.goods += 1
         self._bad_since, self._bad, self._wait_until = None, 0, 0.0
+        self._bad_keys.clear()
 
-    def bad(self, message: str, *, unreachable: bool, retry_after: float | None) -> None:
-        """A request failed."""
+    def bad(self, key: str, message: str, *, unreachable: bool, retry_after: float | None) -> None:
+        """A request about the sample ``key`` failed."""
         now = time.monotonic()
         if self._bad_since is None:
             self._bad_since = now
         self._bad += 1
+        self._bad_keys.add(key)
         self._message = message
         self._unreachable = unreachable
         self._wait_until = max(self._wait_until, now + (retry_after or 0.0))
 
     def outage(self, oldest: float | None) -> str | None:
-        """A sentence when the endpoint is down. ``oldest`` is when the oldest request in flight started, if any."""
-        if self._bad_since is None or self._bad < 3:
+        """A sentence when the endpoint is down. ``oldest`` is when the oldest request in flight started, if any.
+
+        That nothing gets through for some last samples is their own fault, when others got through before.
+        """
+        if self._bad_since is None or self._bad < 3 or (self.goods and len(self._bad_keys) <= LAST_SAMPLES):
             return None
         now = time.monotonic()
         silent = now - self._bad_since
         limit = self._patience
-        if self._unreachable and not self.ever_good:
+        if self._unreachable and not self.goods:
             limit = min(limit, UNREACHABLE_SECONDS)
         if oldest is not None and now - oldest > SLOW_REJECTION:
             limit += self._timeout

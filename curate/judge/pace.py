@@ -17,8 +17,8 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-START = 32
-"""Requests in flight at first: growth from here reaches 64 within two answers' time."""
+START = 40
+"""Requests in flight at first: twice as many are reached within two answers' time."""
 CUT = 0.8
 """Factor on the number in flight after a rejection that is a sign of load."""
 WINDOW = 48
@@ -132,6 +132,7 @@ class Pace:
             self._proven = max(self._proven, call.sure)
             if self.ceiling is not None and call.sure > self.ceiling:
                 self.ceiling = None
+            if self.ceiling is None:
                 self.limit = max(self.limit, call.sure)
         if call.number < self._counts_from:
             return
@@ -194,7 +195,7 @@ class Pace:
     def _is_load(self, tally: Tally) -> bool:
         """Whether calls beyond the proven load were rejected clearly more often than those within it."""
         by_chance = self._within.rejected
-        if by_chance < 2:
+        if not by_chance:
             return tally.rejected >= (2 if self.ceiling is None else 1)
         return tally.rejected > 1 + 3 * tally.started * by_chance / self._within.started
 

@@ -5,11 +5,13 @@ A row is one of
 - ``response`` (or ``responses``, a list) with ``ground_truth`` or ``answer``, ``query_type``, ``choices``,
   ``data_source`` or ``source``, and a key that responses to the same query share (``group``, ``uid`` or ``id``);
 - a row of a verl file (``reward_model``, ``extra_info``) with ``response`` or ``responses`` beside them;
-- a line of verl's ``trainer.rollout_data_dir`` or ``validation_data_dir``: ``input``, ``output``, ``gts``, ``step``.
+- a line of verl's ``trainer.rollout_data_dir`` or ``validation_data_dir``: ``input``, ``output``, ``gts``, ``score``,
+  ``step``, ``uid``.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from array import array
 from collections.abc import Iterator, Mapping
@@ -17,6 +19,8 @@ from typing import Any, NamedTuple
 
 from curate.rewards.groups import GroupSummary, advantages, summarise_groups
 from curate.rewards.inputs import mapping_of, plain, texts_of
+from curate.rewards.registry import known_types
+from curate.rewards.rollout import Prompts
 from curate.rewards.score import compute_score, reference_problem
 
 HISTOGRAM_BINS = 10
@@ -56,15 +60,27 @@ class Slice(NamedTuple):
 class OfflineScores:
     """Scores of saved responses, held as columns: 2 million responses take about 150 MB with their groups."""
 
-    def __init__(self, *, query_type: str | None = None, group_field: str | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        query_type: str | None = None,
+        group_field: str | None = None,
+        prompts: Prompts | None = None,
+        **options: Any,
+    ) -> None:
         """``query_type`` is for rows that name none, ``group_field`` names the key that the responses to one query
-        share, ``options`` go to :func:`compute_score`.
+        share, ``prompts`` complete lines of verl's dumps, ``options`` go to :func:`compute_score`.
 
-        Raises RewardError when ``options`` or ``query_type`` are wrong.
+        Raises RewardError when ``options`` or ``query_type`` are wrong, or a team's module cannot be imported.
         """
-        self._query_type, self._group_field, self._options = query_type, group_field, options
+        known_types()
+        self._query_type, self._group_field, self._options, self._prompts = query_type, group_field, options, prompts
         compute_score("", "", "", {"query_type": query_type or "exact"}, **options)
         self._tolerance = {key: options[key] for key in ("relative_tolerance",) if key in options}
+        self.recorded = 0
+        """Lines of a dump that hold the score that the response got in training."""
+        self.differing = 0
+        """Those of them that got another score now."""
         self._codes: dict[Any, int] = {}
         self._names: list[Any] = []
         self._checked: tuple[Any, str | None] = (None, None)
@@ -104,6 +120,10 @@ class OfflineScores:
             self._format.append(int(score["format"]))
             self._found.append(int(score["answer_found"]))
             self._read.append(int(score["answer_read"]))
+        recorded = fields.get("score")
+        if _is_dump(fields) and isinstance(recorded, (int, float)):
+            self.recorded += 1
+            self.differing += not math.isclose(recorded, scores[0]["score"], abs_tol=1e-6)
         return problem
 
     def slices(self) -> list[Slice]:
@@ -194,6 +214,8 @@ class OfflineScores:
 
     def _query(self, file: str, row: int, fields: Mapping[str, Any]) -> Query:
         """Raises ValueError with what the row lacks."""
+        if self._prompts is not None and _is_dump(fields):
+            fields = self._prompts.complete(fields)
         extra = dict(mapping_of(fields.get("extra_info")))
         truth = _first(fields, "ground_truth", "gts", "answer", "answers")
         if truth is None:
@@ -216,7 +238,7 @@ class OfflineScores:
 
     def _group_key(self, fields: Mapping[str, Any], extra: Mapping[str, Any], source: str) -> tuple[str, ...] | None:
         """What the responses to one query share; the same query at another training step is another group."""
-        dump = "output" in fields and "gts" in fields
+        dump = _is_dump(fields)
         key: tuple[Any, ...] | None = None
         if self._group_field is not None:
             named = fields.get(self._group_field, extra.get(self._group_field))
@@ -233,6 +255,10 @@ class OfflineScores:
         if key is None:
             return None
         return tuple(str(part) for part in (fields.get("step"), *key) if part is not None)
+
+
+def _is_dump(fields: Mapping[str, Any]) -> bool:
+    return "output" in fields and "gts" in fields
 
 
 def _first(fields: Mapping[str, Any], *names: str) -> Any:

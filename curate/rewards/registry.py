@@ -90,7 +90,7 @@ def _import_named_modules() -> None:
     for name in filter(None, map(str.strip, os.environ.get("CURATE_REWARDS", "").split(","))):
         try:
             importlib.import_module(name)
-        except ImportError as error:
+        except (ImportError, SyntaxError) as error:
             raise RewardError(
                 f"CURATE_REWARDS names the module {name!r}, which cannot be imported ({error}); "
                 "put its folder on PYTHONPATH"

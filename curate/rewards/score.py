@@ -61,7 +61,8 @@ def compute_score(
     numbers.
 
     Never raises for a response or a reference, whatever it is: the score is then 0. Raises RewardError for a wrong
-    configuration: weights that are negative or do not sum to 1, a query type without a reward, an unknown argument.
+    configuration: weights that are negative or do not sum to 1, a query type without a reward, an unknown argument, a
+    team's own accuracy that raises or gives no number from 0 to 1.
     """
     _check(format_weight, accuracy_weight, relative_tolerance, from_verl)
     extra = mapping_of(extra_info)
@@ -129,10 +130,14 @@ def _kind(extra: Mapping[str, Any]) -> tuple[str, QueryType]:
 def _accuracy(name: str, kind: QueryType, answer: str, references: Sequence[str], context: Context) -> float | None:
     if not references or len(answer) > LONGEST_ANSWER + 2 * max(map(len, references)):
         return None
-    value = kind.accuracy(answer, references, context)
+    try:
+        value = kind.accuracy(answer, references, context)
+        fits = value is None or 0 <= value <= 1
+    except Exception as error:
+        raise RewardError(f"the reward of query_type {name!r} raised {type(error).__name__}: {error}") from error
     if value is None:
         return None
-    if not 0 <= value <= 1:
+    if not fits:
         raise RewardError(
             f"the reward of query_type {name!r} gave {value!r}; it must give a number from 0 to 1 or None"
         )

@@ -119,7 +119,7 @@ def default_rules(
         rules.append(Rule("no_verdict", column("judge_score").is_null(), pl.format("it has no score ({})", status)))
     if where is not None:
         condition = _condition(where, columns)
-        rules.append(Rule("where", ~condition.fill_null(value=True), pl.lit(f"it does not satisfy: {where}")))
+        rules.append(Rule("where", ~condition.fill_null(value=False), pl.lit(f"it does not satisfy: {where}")))
     check_columns([name for rule in rules for name in rule.violated.meta.root_names()], columns)
     return rules
 

@@ -50,7 +50,10 @@ _CHINESE_WORD = re.compile(
 """Words that announce another; the characters before are those with which they mean something else."""
 
 _LIST_ITEM = re.compile(r"\s*(?:[-*•·#>|]|\d{1,2}[.)、]|\(?[a-zA-Z0-9][.)])\s*\S")
-_SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*\s+(?=[A-Z\"“(])|[。！？][”’」）]*")
+_SENTENCE_END = re.compile(
+    r"(?<!\b[A-Z])(?<!\b[DM]r)(?<!\bMrs)(?<!\bProf)(?<!\bFig)(?<!\bvs)(?<!\bNo)[.!?][\"'”’)\]]*\s+(?=[A-Z\"“(])"
+    r"|[。！？][”’」）]*"
+)
 _SENTENCE_WORDS = 4
 """Words that make a full stop the end of a sentence, not of "Figure 2." or "Dr."."""
 _FRAGMENT_WORDS = {1: 6, 2: 4}

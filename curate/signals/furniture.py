@@ -29,7 +29,7 @@ _CREDIT = (
     r"|图片来源[^\n]{0,60}"
 )
 _RIGHTS = (
-    r"(?:©|\(c\)|\bcopyright\b)[^\n]{0,160}|\ball rights reserved\b"
+    r"(?:©|\(c\)|\bcopyright\W*(?:©|\(c\)|\d{4}|by\b))[^\n]{0,160}|\ball rights reserved\b"
     r"|\b(?:reproduced|reprinted|used|adapted)\s+(?:with\s+permission|from)\b[^\n]{0,160}"
     r"|\b(?:licen[sc]ed|available)\s+under[^\n]{0,100}"
     r"|\bcreative commons[^\n]{0,80}|\bcc[- ]by(?:[- ]\w\w)*(?:\s*\d\.\d)?"

@@ -7,6 +7,7 @@ reads every byte; PNG by averaging), because sharpness is comparable only betwee
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ _FREQUENCIES: npt.NDArray[np.float64] = np.cos(
     np.pi * np.outer(np.arange(_HASHED), 2 * np.arange(_HASH_SIDE) + 1) / (2 * _HASH_SIDE)
 )
 _DAMAGE = ("Corrupt JPEG data", "Premature end")
-_HARMLESS = "extraneous bytes before marker"
+_LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +120,16 @@ def _decode_jpeg(data: bytes) -> Picture.Image:
         )
     except ValueError as error:
         message = str(error)
-        if message.startswith(_DAMAGE) and _HARMLESS not in message:
+        if message.startswith(_DAMAGE) and not _is_padding(message, data):
             raise _DamageError(f"the JPEG file is damaged: {message}") from None
         return _decode_unusual_jpeg(data)
     return Picture.fromarray(pixels[:, :, 0])
+
+
+def _is_padding(message: str, data: bytes) -> bool:
+    """Whether libjpeg only found filling before the end mark, as some encoders write, and no pixel data left over."""
+    left_over, end = _LEFT_OVER.search(message), data.rfind(b"\xff\xd9")
+    return left_over is not None and len(set(data[max(0, end - int(left_over[1])) : end])) <= 1
 
 
 def _decode_unusual_jpeg(data: bytes) -> Picture.Image:

@@ -74,6 +74,13 @@ def test_pictures_at_the_end_stay_with_the_text_before_them() -> None:
     assert [[type(piece) for piece in chunk] for chunk in found] == [[str], [str, Image]]
 
 
+def test_a_long_last_text_leaves_room_for_the_pictures_after_it() -> None:
+    for words in range(400, 520, 7):  # a last paragraph that fits by itself, up to one that does not
+        found = chunks(["word " * 450 + "\n\n" + "word " * words, picture(256, 256)], 1024)
+        assert all(cost(chunk) <= 1024 for chunk in found)
+        assert isinstance(found[-1][-1], Image)
+
+
 def test_a_long_text_is_cut_between_paragraphs() -> None:
     paragraphs = [f"Paragraph {number}. " + "Findings are normal. " * 12 for number in range(40)]
     found = chunks([picture(), "\n\n".join(paragraphs)], 1500)

@@ -71,6 +71,12 @@ class TestSft:
         assert (directory / path_of(jpeg)).read_bytes() == retina(160, "JPEG")
         assert (summary.images, summary.status) == (2, 0)
 
+    def test_a_picture_of_many_samples_is_copied_once(self, tmp_path: Path, pictures: list[Image]) -> None:
+        samples = [conversation(f"Q{n}?", "A.", images=pictures[:2], row=n) for n in range(7)]
+        directory, summary = run(tmp_path, "sft", samples)
+        assert summary.images == 2 == len([path for path in (directory / "images").rglob("*") if path.is_file()])
+        assert len(rows(directory)) == 7
+
     def test_pictures_are_listed_in_the_order_of_their_placeholders(
         self, tmp_path: Path, pictures: list[Image]
     ) -> None:

@@ -62,6 +62,26 @@ def test_both_sides_have_rows_when_there_are_two_groups(fraction: float) -> None
         assert sorted(split([[1], [2]], fraction=fraction, seed=seed)) == [False, True]
 
 
+def test_a_group_larger_than_the_share_is_for_training() -> None:
+    for seed in range(50):
+        sides = split([*([[1]] * 10), *([number] for number in range(2, 11))], fraction=0.1, seed=seed)
+        assert not any(sides[:10])
+        assert any(sides[10:])
+
+
+def test_small_corpora_get_about_their_share() -> None:
+    for seed in range(100):
+        assert 1 <= sum(split([[number, number + 100] for number in range(19)], fraction=0.1, seed=seed)) <= 3
+
+
+def test_with_large_groups_only_the_smallest_is_for_validation() -> None:
+    for seed in range(20):
+        assert (
+            split([[1], [1], [1], [2], [2], [3], [3], [3]], fraction=0.1, seed=seed)
+            == [False] * 3 + [True] * 2 + [False] * 3
+        )
+
+
 def test_a_single_group_is_for_training() -> None:
     for seed in range(20):
         assert split([[1], [1, 2], [2]], fraction=0.9, seed=seed) == [False, False, False]

@@ -166,7 +166,6 @@ class RowChecks:
             return None, None
         self._counts.rows += 1
         fields = self._table.adapt(row.fields) if self._table.adapt else row.fields
-        self._note_types(row.number, row.fields)
         name = self._table.format or recognise(fields)
         if name is None:
             message = f"the fields {_listed(fields)} fit no record format ({expected_fields()})"
@@ -178,6 +177,7 @@ class RowChecks:
             for problem in problems(error):
                 self._add("error", row.number, problem.code, problem.message, self._as_named(problem.field))
             return None, None
+        self._note_types(row.number, row.fields)
         self._accept(row.number, name, record, offset)
         return name, record
 

@@ -29,7 +29,7 @@ TRIES = 6
 """How often a request may fail, while others get through, before the sample is given up for this run."""
 REJECTIONS = 40
 """The same for rejections for load."""
-FIRST_DELAY, LONGEST_DELAY, LONGEST_DELAY_WHEN_WELL = 0.25, 20.0, 1.0
+FIRST_DELAY, LONGEST_DELAY, LONGEST_DELAY_WHEN_WELL = 0.25, 20.0, 0.5
 """Seconds before a failed request is tried again, doubled each time, half to one and a half times at random; while
 others get through it need not wait long."""
 BAD_REQUESTS = 3
@@ -298,6 +298,6 @@ class _Trouble:
         too_long = self._goods and now - self._since > 1.5 * self._patience
         if self._failures >= TRIES or self._rejections >= REJECTIONS or too_long:
             raise GivenUpError(f"{error.kind}: {error}")
-        longest = LONGEST_DELAY_WHEN_WELL if others_got_through else LONGEST_DELAY
+        longest = LONGEST_DELAY_WHEN_WELL if self._health.well() else LONGEST_DELAY
         own = min(longest, FIRST_DELAY * 2 ** min(self.times - 1, 10)) * random.uniform(0.5, 1.5)
         return own if error.retry_after is None else error.retry_after + random.uniform(0, min(own, 1.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 
@@ -13,6 +14,8 @@ UNREACHABLE_SECONDS = 10.0
 SLOW_REJECTION = 2.0
 """Seconds after which a request in flight is taken to be served rather than about to be rejected."""
 
+JUST_NOW = 3.0
+"""Seconds for which an endpoint that let something through counts as well."""
 LAST_SAMPLES = 3
 """So few samples that always fail are no outage."""
 
@@ -90,6 +93,7 @@ class Health:
         self._timeout = timeout
         self.goods = 0
         """Requests that got through."""
+        self._good_at = -math.inf
         self._bad_since: float | None = None
         self._bad = 0
         self._bad_keys: set[str] = set()
@@ -100,8 +104,13 @@ class Health:
     def good(self) -> None:
         """Something got through."""
         self.goods += 1
+        self._good_at = time.monotonic()
         self._bad_since, self._bad, self._wait_until = None, 0, 0.0
         self._bad_keys.clear()
+
+    def well(self) -> bool:
+        """Whether something got through just now."""
+        return time.monotonic() - self._good_at < JUST_NOW
 
     def bad(self, key: str, message: str, *, unreachable: bool, retry_after: float | None) -> None:
         """A request about the sample ``key`` failed."""

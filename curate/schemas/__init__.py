@@ -20,7 +20,7 @@ from curate.schemas.interleaved import ImageInfo, Interleaved
 from curate.schemas.llamafactory import LlamaFactoryMessage, LlamaFactoryRow
 from curate.schemas.query import Query, answer_list, check_answer, choice_table
 from curate.schemas.sample import SampleRecord
-from curate.schemas.verl import RewardModel, VerlImage, VerlMessage, VerlRow, verl_choices
+from curate.schemas.verl import RewardModel, VerlImage, VerlMessage, VerlRow, verl_answers, verl_choices
 
 FORMATS: dict[str, type[WireRecord]] = {
     "image-caption": ImageCaption,
@@ -180,5 +180,6 @@ __all__ = [
     "recognise",
     "shown",
     "type_name",
+    "verl_answers",
     "verl_choices",
 ]

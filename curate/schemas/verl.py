@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from curate.schemas.base import FilledText, WireRecord, check_placeholders, record_error
-from curate.schemas.query import Answer, check_answer, choice_table
+from curate.schemas.query import Answer, answer_list, check_answer, choice_table
 
 Bytes = bytes
 """The built-in under another name: ``VerlImage`` has a field called ``bytes``."""
@@ -57,11 +57,19 @@ class VerlRow(WireRecord):
             raise record_error("role_order", "the last message of the prompt must come from the user")
         check_placeholders((message.content for message in self.prompt), len(self.images or []))
         truth = self.reward_model.ground_truth
-        answers = [str(value) for value in (truth if isinstance(truth, list) else [truth])]
-        if not answers or not all(answer.strip() for answer in answers):
+        if truth == [] or (isinstance(truth, str) and not truth.strip()):
             raise record_error("empty", "reward_model.ground_truth is empty")
+        answers = verl_answers(truth, self.extra_info)
         check_answer(str(self.extra_info.get("query_type", "")), answers, verl_choices(self.extra_info))
         return self
+
+
+def verl_answers(truth: Answer | list[Answer], extra_info: dict[str, Any]) -> list[str]:
+    """All references: those of ``extra_info.answers`` where there are any, since ``ground_truth`` is often a string."""
+    answers = extra_info.get("answers")
+    if isinstance(answers, list) and answers and all(isinstance(answer, str) and answer.strip() for answer in answers):
+        return answers
+    return answer_list(truth)
 
 
 def verl_choices(extra_info: dict[str, Any]) -> list[tuple[str, str]]:

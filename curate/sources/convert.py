@@ -36,6 +36,7 @@ from curate.schemas import (
     WireRecord,
     answer_list,
     choice_table,
+    verl_answers,
     verl_choices,
 )
 from curate.sources.images import Intake
@@ -177,6 +178,7 @@ def _verl(record: VerlRow, pictures: _Pictures, wire: dict[str, Any], meta: dict
     if record.images is not None:
         wire["cells"] = [cell if isinstance(cell, str) else _without_bytes(cell) for cell in cells]
     _keep_nested(wire, "prompt", record.prompt)
+    wire["answer"] = record.reward_model.ground_truth
     wire["reward_model"] = record.reward_model.model_dump(exclude={"ground_truth"}, exclude_unset=True)
     wire["fields"] = [*wire.get("fields", []), *(["ability"] if record.ability is not None else [])]
     meta |= {"extra_info": record.extra_info} | ({"ability": record.ability} if record.ability is not None else {})
@@ -185,7 +187,7 @@ def _verl(record: VerlRow, pictures: _Pictures, wire: dict[str, Any], meta: dict
         "kind": "query",
         "source": record.data_source,
         "turns": turns,
-        "answer": _answers(record.reward_model.ground_truth, wire),
+        "answer": tuple(verl_answers(record.reward_model.ground_truth, record.extra_info)),
         "query_type": str(query_type) if query_type else "exact",
         "choices": tuple(verl_choices(record.extra_info)),
     }

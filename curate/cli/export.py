@@ -25,6 +25,7 @@ _FORMATS = ("image-caption", "interleaved", "llamafactory-sft", "llamafactory-cp
     help="Drop judged samples with a lower mean score.",
 )
 @click.option("--where", metavar="EXPR", help="Keep only samples for which this SQL condition over the facts holds.")
+@click.option("--ignore-rule", "ignore_rules", multiple=True, metavar="RULE", help="Do not drop by RULE. Repeatable.")
 @click.option("--require-verdict", is_flag=True, help="Drop samples that no judge has scored.")
 @click.option(
     "--images",
@@ -48,6 +49,7 @@ def command(
     output: Path | None,
     min_score: float,
     where: str | None,
+    ignore_rules: tuple[str, ...],
     require_verdict: bool,
     images: str | None,
     val_fraction: float | None,
@@ -73,6 +75,7 @@ def command(
         min_score=min_score,
         where=where,
         require_verdict=require_verdict,
+        ignore_rules=ignore_rules,
     ).resolved(format_name)
     directory = output if output is not None else Path("exports") / format_name
     with console.status("selecting …") as status:

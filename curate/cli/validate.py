@@ -17,9 +17,7 @@ _REPORTS = ("text", "json", "junit", "github")
 
 @click.command()
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--format", "format_name", metavar="FORMAT", help="Record or export format; else recognised."
-)
+@click.option("--format", "format_name", metavar="FORMAT", help="Record or export format; else recognised.")
 @click.option("--report", default="text", show_default=True, type=click.Choice(_REPORTS), help="Form of the findings.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(min=0), help="Findings to list.")
 @click.option("--decode", is_flag=True, help="Decode every picture in full, not only its header and end.")

@@ -62,6 +62,8 @@ class ExportOptions:
     """SQL-like condition over the fact columns."""
     require_verdict: bool = False
     """Drop samples that no judge has scored."""
+    ignore_rules: tuple[str, ...] = ()
+    """Names of selection rules that do not apply."""
 
     def resolved(self, format_name: str) -> ExportOptions:
         """The same with the defaults of the format; UserError for an unknown format or an option it does not have."""
@@ -95,4 +97,5 @@ class ExportOptions:
             min_score=self.min_score,
             where=self.where,
             require_verdict=self.require_verdict,
+            ignore_rules=self.ignore_rules,
         )

@@ -90,6 +90,7 @@ def export(
             min_score=resolved.min_score,
             where=resolved.where,
             require_verdict=resolved.require_verdict,
+            ignore=resolved.ignore_rules,
             name=format_name,
         )
         plan = make_plan(corpus, decisions, format_name, resolved)

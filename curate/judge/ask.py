@@ -13,7 +13,7 @@ from curate.corpus import Corpus, Sample, UserError
 from curate.judge.client import AdaptedError, Answer, BadRequestError, CallFailedError, Client, HopelessError
 from curate.judge.guard import Budget, Health, Stop, StoppedError
 from curate.judge.images import UnreadableImageError, data_url
-from curate.judge.journal import Journal, without_images
+from curate.judge.journal import Journal
 from curate.judge.limiter import ClosedError, Limiter, Memory, Rate
 from curate.judge.plan import Ask
 from curate.judge.price import TYPICAL_REPLY, text_tokens
@@ -148,7 +148,7 @@ class Asker:
 
     async def _keep(self, ask: Ask, answer: Answer, problem: str) -> None:
         entry = {
-            "reply": without_images((answer.content or answer.refusal or "")[:LONGEST_REPLY]),
+            "reply": (answer.content or answer.refusal or "")[:LONGEST_REPLY],
             "problem": problem or None,
             "tokens": [answer.tokens_in, answer.tokens_out],
             "asked": self._options.endpoint.model,

@@ -180,14 +180,23 @@ class Client:
         usage = answer.get("usage")
         usage = usage if isinstance(usage, dict) else {}
         return Answer(
-            content=_text(message.get("content")),
-            finish=_text(choice.get("finish_reason")),
-            refusal=_text(message.get("refusal")),
+            content=self._text(message.get("content")),
+            finish=self._text(choice.get("finish_reason")),
+            refusal=self._text(message.get("refusal")),
             tokens_in=_count(usage.get("prompt_tokens")),
             tokens_out=_count(usage.get("completion_tokens")),
-            model=_text(answer.get("model")),
+            model=self._text(answer.get("model")),
             mode=mode,
         )
+
+    def _text(self, value: object) -> str | None:
+        """A text as it may be kept: valid Unicode, and without the images and the key that an endpoint sends back."""
+        if not isinstance(value, str):
+            return None
+        text = value.encode(errors="replace").decode()
+        if self._endpoint.key:
+            text = text.replace(self._endpoint.key, "[key]")
+        return re.sub(r"data:image/[\w.+-]+;base64,[A-Za-z0-9+/=]*", "[image]", text)
 
     def _error_in_answer(self, error: object) -> Exception:
         """Gateways report errors of the model behind them in an answer of status 200."""
@@ -346,10 +355,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             return
         yield seen
         seen = seen.__cause__ or seen.__context__
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def _count(value: object) -> int | None:

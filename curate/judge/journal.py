@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -181,11 +180,6 @@ class Journal:
 
 def _start(name: bytes) -> int:
     return int.from_bytes(name[:8], "big")
-
-
-def without_images(text: str) -> str:
-    """A reply as it may be kept: an endpoint that sends images back does not get them into the journal."""
-    return re.sub(r"data:image/[\w.+-]+;base64,[A-Za-z0-9+/=\s]*", "[image]", text)
 
 
 def _whole_lines(descriptor: int) -> int:

@@ -65,7 +65,7 @@ def _json_object(content: str) -> dict[str, Any]:
     text = content.rpartition("</think>")[2].strip()
     try:
         value = _DECODER.decode(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         objects = list(_objects(text))
         if not objects:
             raise InvalidReplyError("it was no JSON object") from None
@@ -82,7 +82,7 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
             return
         try:
             value, end = _DECODER.raw_decode(text, position)
-        except ValueError:
+        except (ValueError, RecursionError):
             end = position + 1
         else:
             yield value

@@ -50,9 +50,7 @@ def answer_content(rest: str) -> str | None:
     """
     if rest.count(_ANSWER) != 1 or rest.count(_ANSWER_END) != 1:
         return None
-    start = rest.find(_ANSWER) + len(_ANSWER)
-    end = rest.find(_ANSWER_END)
-    return (rest[start:end].strip() or None) if start <= end else None
+    return rest[rest.find(_ANSWER) + len(_ANSWER) : rest.find(_ANSWER_END)].strip() or None
 
 
 def thinks_first(parts: Parts) -> bool:

@@ -153,7 +153,7 @@ class OfflineScores:
         """(from, to, responses) for ten equal ranges of the score; the last one includes 1."""
         counts = [0] * HISTOGRAM_BINS
         for score in self._score:
-            # Rounded, because 0.1 + 0.9 * 2/3 must not fall below 0.7.
+            # Rounded, for 0.3 + 0.7 / 7 is a little below 0.4 in binary fractions.
             counts[min(int(round(score * HISTOGRAM_BINS, 6)), HISTOGRAM_BINS - 1)] += 1
         return [(i / HISTOGRAM_BINS, (i + 1) / HISTOGRAM_BINS, count) for i, count in enumerate(counts)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -39,12 +39,14 @@ def default_rules(
     min_score: float = 3.0,
     where: str | None = None,
     require_verdict: bool = False,
+    ignore: Sequence[str] = (),
 ) -> list[Rule]:
     """The rules in the order they are applied: the first that a sample violates is the one that drops it.
 
     ``min_score`` (0 to 5) holds for judged samples only; ``require_verdict`` also drops those that have no score.
-    ``where`` is a condition in SQL over ``columns``, and only samples it holds for (not null) are kept.
-    Raises UserError when ``min_score`` is out of range or ``where`` is no condition over the columns.
+    ``where`` is a condition in SQL over ``columns``, and only samples it holds for (not null) are kept. ``ignore`` names
+    rules to leave out. Raises UserError when ``min_score`` is out of range, ``where`` is no condition over the columns,
+    or a rule to ignore does not exist.
     """
     if not 0 <= min_score <= 5:
         raise UserError(f"the minimum score is {min_score}; scores go from 0 to 5")
@@ -114,6 +116,12 @@ def default_rules(
             pl.format(f"the judge's mean score {{}} is below {min_score:g}", column("judge_score").round(2)),
         ),
     ]
+    unknown = sorted(set(ignore) - {rule.name for rule in rules})
+    if unknown:
+        raise UserError(
+            f"--ignore-rule {unknown[0]}: no such rule; there are: {', '.join(rule.name for rule in rules)}"
+        )
+    rules = [rule for rule in rules if rule.name not in ignore]
     if require_verdict:
         status = column("judge_status").fill_null("not_asked")
         rules.append(Rule("no_verdict", column("judge_score").is_null(), pl.format("it has no score ({})", status)))

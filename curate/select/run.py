@@ -20,14 +20,18 @@ def select_samples(
     min_score: float = 3.0,
     where: str | None = None,
     require_verdict: bool = False,
+    ignore: Sequence[str] = (),
     name: str = "default",
 ) -> Decisions:
     """Decide for every sample whether it is kept, by :func:`default_rules`, and write ``decisions/<name>.parquet``.
 
     A sample that was never judged, or could not be, is kept and counted in ``Decisions.unjudged``, unless
-    ``require_verdict``. Raises UserError when ``where`` cannot be used or the samples are not measured.
+    ``require_verdict``; rules named in ``ignore`` do not apply. Raises UserError when ``where`` or ``ignore`` cannot be
+    used or the samples are not measured.
     """
-    rules = default_rules(fact_columns(corpus), min_score=min_score, where=where, require_verdict=require_verdict)
+    rules = default_rules(
+        fact_columns(corpus), min_score=min_score, where=where, require_verdict=require_verdict, ignore=ignore
+    )
     needed = {column for rule in rules for part in (rule.violated, rule.reason) for column in part.meta.root_names()}
     needed |= {"judge_status", "judge_score"}
     rule, reason = _first_violated(rules)

@@ -2,11 +2,13 @@
 
 import json
 import re
+import shlex
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from support.cli import curate
 from support.pictures import retina
 
@@ -175,3 +177,28 @@ def test_names_that_are_not_unicode_can_be_reported(tmp_path: Path) -> None:
 def test_wrong_use_is_said_and_exits_with_2(data: Path) -> None:
     for arguments in ((), ("none",), ("good.csv", "--report", "html"), ("good.csv", "--limit", "-1")):
         assert curate("validate", *arguments, cwd=data).status == 2
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_hook_for_pre_commit_takes_the_files_it_is_meant_for(data: Path) -> None:
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    assert (hook["id"], hook["language"], hook["require_serial"]) == ("curate-validate", "python", True)
+    files = ["a.jsonl", "b/c.csv", "d.parquet", "e.ndjson.zst", "f.jsonl.gz"]
+    others = ["package.json", "a.jsonl.bak", "jsonl", "a.csv.md"]
+    assert [name for name in [*files, *others] if re.search(hook["files"], name)] == files
+    command, *arguments = shlex.split(hook["entry"])
+    assert command == "curate"
+    assert curate(*arguments, "good.csv", cwd=data).status == 0
+    assert curate(*arguments, "good.csv", "bad.jsonl", cwd=data).status == 1
+
+
+def test_the_workflow_runs_a_command_that_exists(data: Path) -> None:
+    workflow = yaml.safe_load((ROOT / "examples" / "ci" / "validate.yml").read_text())
+    steps = workflow["jobs"]["validate"]["steps"]
+    command, *arguments = shlex.split(steps[-1]["run"])
+    assert (command, arguments[:2]) == ("curate", ["validate", "data"])
+    ran = curate(*["." if argument == "data" else argument for argument in arguments], cwd=data)
+    assert ran.status == 1
+    assert ran.out.count("::error ") == 5

@@ -67,7 +67,9 @@ class Connection:
     ) -> None:
         """A whole HTTP response; ``content`` is JSON unless it is bytes."""
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        await self.send(head(status, {"Content-Type": kind, "Content-Length": str(len(body)), **(headers or {})}) + body)
+        await self.send(
+            head(status, {"Content-Type": kind, "Content-Length": str(len(body)), **(headers or {})}) + body
+        )
 
 
 def head(status: int, headers: dict[str, str]) -> bytes:

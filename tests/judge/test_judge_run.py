@@ -9,13 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from judge.asking import KEY, options, statuses, verdicts
-from judge.endpoint import Endpoint, always, completion, reply, replying
+from judge.endpoint import Endpoint, always, reply, replying
 from support.corpora import caption, captions, make_corpus, picture, store, texts
 
+import curate.judge
 from curate.corpus import Corpus, Sample, UserError
-from curate.judge import FREE, ImageBound, JudgeOptions, JudgeSummary, Price, estimate_corpus, judge_corpus, load_rubrics
+from curate.judge import FREE, ImageBound, JudgeSummary, Price, estimate_corpus, judge_corpus, load_rubrics
 
-BUILT_IN = Path(__import__("curate.judge").judge.__file__).parent / "rubrics"
+BUILT_IN = Path(curate.judge.__file__).parent / "rubrics"
 
 
 @pytest.fixture
@@ -210,12 +211,9 @@ def test_identified_samples_stay_unless_their_source_is_declared_safe(tmp_path: 
 
 def test_broken_missing_and_changed_images_are_refused_with_the_reason(tmp_path: Path) -> None:
     root = tmp_path / "raw"
-    large = picture(1, width=3000, height=2000, kind="jpeg")
-    broken = large[: len(large) // 2] + b"\xff\xd9"
-    samples = captions(root, 2) + [
-        caption("Half a file.", replace(store(root, "half.jpg", large), sha256=store_hash(broken), size=len(broken))),
-    ]
-    (root / "half.jpg").write_bytes(broken)
+    broken = bytearray(picture(1, width=1500, height=1200))
+    broken[len(broken) // 2 : len(broken) // 2 + 200] = bytes(200)
+    samples = [*captions(root, 2), caption("A damaged file.", store(root, "damaged.png", bytes(broken)))]
     corpus = make_corpus(tmp_path / "c", samples)
     (root / "chest/00000.png").unlink()
     (root / "chest/00001.png").write_bytes(picture(77))
@@ -231,10 +229,6 @@ def test_broken_missing_and_changed_images_are_refused_with_the_reason(tmp_path:
         again = judge_corpus(corpus, options(endpoint.url))
     assert (again.requests, again.scored) == (2, 2)
     assert again.refused == {"image_unreadable": 1}
-
-
-def store_hash(data: bytes) -> str:
-    return __import__("hashlib").sha256(data).hexdigest()
 
 
 def test_a_sample_of_each_source_is_the_same_in_every_run(tmp_path: Path) -> None:
@@ -433,10 +427,5 @@ def test_requests_per_minute_are_kept(tmp_path: Path) -> None:
     with Endpoint() as endpoint:
         judge_corpus(corpus, options(endpoint.url, requests_per_minute=240, price=FREE))
         times = sorted(request.at for request in endpoint.requests)
-    # Four a second; the first second's worth may come at once.
-    assert all(later - earlier >= 0.9 for earlier, later in zip(times, times[5:], strict=False))
-
-
-def test_options_are_one_value(tmp_path: Path) -> None:
-    assert isinstance(options("http://127.0.0.1:1/v1"), JudgeOptions)
-    assert completion({})["model"] == "served-model"
+    # Four a second after the first four, which may come at once.
+    assert times[-1] - times[0] > 1.9

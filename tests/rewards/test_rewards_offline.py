@@ -198,3 +198,9 @@ def test_scores_that_differ_from_training_are_counted() -> None:
     ]
     scores = scores_of(*lines)
     assert (scores.recorded, scores.differing) == (2, 1)
+
+
+def test_a_score_at_the_edge_of_a_range_belongs_to_the_upper_one() -> None:
+    row = {"answer": "a b c d e f g", "query_type": "jaccard", "response": answer("a")}
+    histogram = scores_of(row, format_weight=0.3, accuracy_weight=0.7).histogram()
+    assert [low for low, _, count in histogram if count] == [0.4]

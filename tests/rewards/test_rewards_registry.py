@@ -83,3 +83,14 @@ def test_the_room_needs_the_standard_library_only() -> None:
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_the_example_of_the_documentation_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "rewards.md").read_text("utf-8")
+    example = page.partition("```python\n")[2].partition("```")[0]
+    assert example.startswith("# team_rewards.py\n")
+    (tmp_path / "team_rewards.py").write_text(example)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("CURATE_REWARDS", "team_rewards")
+    assert "prefix" in known_types()
+    assert compute_score("s", "<answer>li</answer>", "lime", {"query_type": "prefix"})["accuracy"] == 0.5

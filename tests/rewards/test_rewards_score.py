@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from curate.rewards import RewardError, compute_score, known_types, reference_problem
+from curate.rewards.inputs import choices_of
 from curate.rewards.score import LONGEST_ANSWER
 
 EXACT = {"query_type": "exact"}
@@ -182,6 +183,21 @@ def test_choices_as_verl_and_arrow_pass_them(choices: Any) -> None:
 def test_choices_that_are_none_do_not_raise(choices: Any) -> None:
     for query_type in ("choice", "multi_choice"):
         assert accuracy("B", "B", query_type=query_type, choices=choices) in (0.0, 1.0)
+
+
+def test_an_option_without_a_letter_or_a_text_is_left_out() -> None:
+    structs = [
+        {"label": None, "text": "Cyst"},
+        {"label": "B", "text": None},
+        {"text": "x"},
+        {"label": "D", "text": "y"},
+    ]
+    assert choices_of(structs) == (("D", "y"),)
+
+
+def test_an_infinite_number_is_no_number() -> None:
+    for number in ("1e999", "9" * 400, "-1e999"):
+        assert compute_score("s", f"<answer>{number}</answer>", "2", {"query_type": "numeric"})["answer_read"] == 0.0
 
 
 def test_exports_put_all_references_beside_the_first() -> None:

@@ -173,3 +173,14 @@ def test_a_damaged_facts_shard_is_a_sentence(tmp_path: Path) -> None:
 def test_an_empty_corpus_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no samples"):
         select_samples(make_corpus(tmp_path / "curated", []))
+
+
+def test_a_rule_that_is_ignored_drops_nothing_and_the_next_one_counts(tmp_path: Path) -> None:
+    corpus, samples = corpus_of(tmp_path, 2)
+    write_signals(
+        corpus, {samples[0].id: {"text_cut_off": True}, samples[1].id: {"text_cut_off": True, "image_min_side": 5}}
+    )
+    assert select_samples(corpus, ignore=["cut_off_text"]).dropped == {"too_small": 1}
+    assert select_samples(corpus, ignore=["cut_off_text", "too_small"]).dropped == {}
+    with pytest.raises(UserError, match=r"no such rule; there are: .*cut_off_text"):
+        select_samples(corpus, ignore=["cutoff"])

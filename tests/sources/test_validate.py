@@ -368,7 +368,7 @@ def test_the_examples_have_the_flaws_that_their_readme_lists(tmp_path: Path) -> 
 def test_what_cannot_be_validated_says_so(data: Path) -> None:
     (data / "notes.md").write_text("x")
     (data / "curated").mkdir()
-    (data / "curated" / "corpus.json").write_text("{}")
+    (data / "curated" / "corpus.json").write_text('{"format": "medcurate-corpus"}')
     (data / "nothing").mkdir()
     os.mkfifo(data / "pipe.jsonl")
     for arguments, sentence in (

@@ -1,6 +1,7 @@
 """``curate validate`` on what trainers read: exports of curate pass, and each trap of a trainer is found."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     rows.append({"texts": [None, text, None, f"{text} This one too."], "image_info": two})
     rows.append({"conversations": turns("What does a gradient look like?", text)})
     options = ["A gradient from the top to the bottom", "A gradient from left to right"]
-    rows.append({"query": "Which one is vertical?", "answer": "A", "query_type": "choice", "choices": options})
+    rows.append(
+        {"query": "Which are gradients?", "answer": ["A", "B"], "query_type": "multi_choice", "choices": options}
+    )
     (folder / "raw").mkdir()
     for number, name in enumerate(names):
         (folder / "raw" / name).write_bytes(retina(160, "JPEG") if name.endswith("jpg") else distinct(number))
@@ -108,13 +111,16 @@ def test_other_ways_to_give_pictures_pass(exported: Callable[..., Path], name: s
     assert check(exported(name, images=images)) == []
 
 
-def test_exports_are_found_inside_a_folder(exported: Callable[..., Path], tmp_path: Path) -> None:
+def test_exports_are_found_inside_a_folder_and_a_corpus_is_left_out(
+    exported: Callable[..., Path], corpus: Corpus, tmp_path: Path
+) -> None:
     for name in ("verl", "llamafactory-sft"):
         exported(name)
+    shutil.copytree(corpus.path, tmp_path / "exports" / "curated")
     (tmp_path / "exports" / "own").mkdir()
     (tmp_path / "exports" / "own" / "rows.jsonl").write_text('{"image": "none.png", "text": "x"}\n')
     report = validate([tmp_path / "exports"], ValidateOptions())
-    assert found(report) == [("rows.jsonl", 1, "image", "missing_image")]
+    assert found(report) == [("rows.jsonl", 1, "image", "missing_image"), ("curated", 0, "", "not_checked")]
     assert report.rows == 10 + 10 + 1
 
 

@@ -107,6 +107,7 @@ ROW = '"image": "0.png", "text": "x"'
         ('"n": NaN', "not_a_number"),
         ('"n": -Infinity', "not_a_number"),
         ('"n": 1e999', "invalid_json"),
+        ('"n": 1' + "0" * 400, "invalid_json"),
         ('"n": [NaN]', "not_a_number"),
         ('"n": {"m": 1, "m": 1}', "duplicate_key"),
         ('"n": "\\ud800"', "invalid_json"),
@@ -137,11 +138,34 @@ def test_look_alikes_pass(folder: Path, line: str) -> None:
     assert (report.rows, report.errors) == (4, 0)
 
 
+@pytest.mark.parametrize("depth", [900, 1010])
+@pytest.mark.parametrize("brackets", ["[]", "{}"])
+def test_values_nested_deeper_than_the_stack(folder: Path, brackets: str, depth: int) -> None:
+    begin, end = brackets
+    value = (begin if begin == "[" else '{"a":') * depth + "1" + end * depth
+    for row in ('{"image": "0.png", "text": "x"}', VERL):
+        deep = f'{row[:-1]}, "n": {value}}}'
+        lines, array = folder / "rows.jsonl", folder / "rows.json"
+        lines.write_text("\n".join([row, deep, row, deep]))
+        found = validate([lines], ValidateOptions()).findings()
+        assert [(f.row, f.code) for f in found] == [(2, "too_deep"), (4, "too_deep")]
+        for rows in ([row, deep], [deep, row]):
+            array.write_text(f"[{','.join(rows)}]")
+            report = validate([array], ValidateOptions())
+            assert set(report.by_code) <= {"too_deep"}
+
+
 def test_a_row_of_another_format_among_rows_of_one_shape_is_recognised(folder: Path) -> None:
     caption = {"image": "0.png", "text": "x"}
     turned = caption | {"conversations": [{"from": "gpt", "value": "x"}]}
     rows = [json.dumps(row).encode() for row in [*[caption] * 5, turned, *[caption] * 5]]
     assert {(f.row, f.code) for f in assert_both_ways_agree(folder, rows).findings()} == {(7, "too_short")}
+
+
+VERL = (
+    '{"data_source": "d", "prompt": [{"role": "user", "content": "x"}], "reward_model": {"ground_truth": "A"},'
+    ' "extra_info": {"query_type": "exact"}}'
+)
 
 
 def test_a_string_is_no_picture_in_a_verl_row_however_many_sound_rows_came_before(folder: Path) -> None:

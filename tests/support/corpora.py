@@ -15,7 +15,7 @@ from curate.corpus import Corpus, Image, Origin, Sample, Turn, to_table, write_s
 
 
 def make_corpus(path: Path, samples: Sequence[Sample], *, per_shard: int = 8192, root: Path | None = None) -> Corpus:
-    """A complete corpus in ``path`` with these samples; images with a path lie under ``root`` (default ``path``/../raw).
+    """A complete corpus in ``path`` with these samples; image files lie under ``root`` (default ``path``/../raw).
 
     Called again on the same path it replaces the samples and leaves the facts and the journal, as an ingest does.
     """

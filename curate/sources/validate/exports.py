@@ -31,7 +31,10 @@ MARKER = "export.json"
 _MARKER_KIND = "medcurate-export"
 _VERL_FILES = ("train.parquet", "val.parquet")
 
-Layout = Literal["export", "llamafactory", "verl"]
+_CORPUS = "corpus.json"
+_CORPUS_FORMAT = "medcurate-corpus"
+
+Layout = Literal["export", "corpus", "llamafactory", "verl"]
 
 ROWS_OF_EXPORT = {"llamafactory-sft": "llamafactory", "llamafactory-cpt": "llamafactory", "jsonl": "sample"}
 """Record format of the rows, for exports that have a name of their own."""
@@ -45,17 +48,19 @@ def row_format(name: str) -> str:
 
 
 def layout(folder: Path) -> Layout | None:
-    """What kind of training data the folder holds, by the files in it."""
+    """What the folder holds that is not raw data, by the files in it."""
     if _marker(folder) is not None:
         return "export"
+    if (_json_object(folder / _CORPUS) or {}).get("format") == _CORPUS_FORMAT:
+        return "corpus"
     if is_dataset_info(folder / INFO_FILE):
         return "llamafactory"
     return "verl" if any(_has_verl_columns(folder / name) for name in _VERL_FILES) else None
 
 
 def find_exports(root: Path) -> Iterator[str]:
-    """Folders below ``root`` that hold training data, relative to it; none inside of another."""
-    telling = {MARKER, INFO_FILE, *_VERL_FILES}
+    """Folders below ``root`` that :func:`layout` recognises, relative to it; none inside of another."""
+    telling = {MARKER, _CORPUS, INFO_FILE, *_VERL_FILES}
     for folder, subfolders, files in os.walk(root):
         if telling.intersection(files) and layout(Path(folder)):
             yield Path(folder).relative_to(root).as_posix()
@@ -65,6 +70,10 @@ def find_exports(root: Path) -> Iterator[str]:
 
 def check_export(folder: Path, kind: Layout, session: Session) -> None:
     """Check everything in a folder that :func:`layout` recognised."""
+    if kind == "corpus":
+        message = "a corpus, which ingest has checked; validate the raw data, or what is exported"
+        session.report.add("warning", str(folder), 0, "not_checked", message)
+        return
     marker = (_marker(folder) or {}) if kind == "export" else {}
     name = session.options.format or str(marker.get("format", kind))
     if name.startswith("llamafactory"):
@@ -97,7 +106,10 @@ def rows_for_trainer(path: Path, named: str | None) -> bool:
     """Whether a file that is named itself holds rows that a trainer reads as they are; its first row decides."""
     if named is not None:
         return row_format(named) in TRAINER_ROWS
-    first = next(read_rows(path), None)
+    try:
+        first = next(read_rows(path), None)
+    except RecursionError:
+        return False  # checking the rows says which one is nested too deep
     return isinstance(first, Row) and recognise(first.fields) in TRAINER_ROWS
 
 
@@ -216,8 +228,13 @@ def _has_image_feature(path: Path) -> bool:
 
 
 def _marker(folder: Path) -> dict[str, Any] | None:
+    marker = _json_object(folder / MARKER)
+    return marker if marker is not None and marker.get("kind") == _MARKER_KIND else None
+
+
+def _json_object(path: Path) -> dict[str, Any] | None:
     try:
-        marker = orjson.loads((folder / MARKER).read_bytes())
+        content = orjson.loads(path.read_bytes())
     except (OSError, orjson.JSONDecodeError):
         return None
-    return marker if isinstance(marker, dict) and marker.get("kind") == _MARKER_KIND else None
+    return content if isinstance(content, dict) else None

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import yaml
 
 from curate.schemas import IMAGE_PLACEHOLDER, shown
-from curate.sources.readers import BadRow, Row, parse_line
+from curate.sources.readers import BadRow, Row
+from curate.sources.validate.quick import careful_line
 from curate.sources.validate.rows import Pictured, Table
 from curate.sources.validate.session import Session
 from curate.sources.validate.sharegpt import ELSEWHERE, EntryError, sharegpt_layout
@@ -55,7 +56,7 @@ def is_dataset_info(path: Path) -> bool:
 
 def _parsed(path: Path) -> Row | BadRow:
     try:
-        return parse_line(0, path.read_bytes())
+        return careful_line(0, path.read_bytes())
     except OSError as error:
         return BadRow(0, "unreadable_file", f"it can't be read: {error.strerror}")
 
@@ -95,7 +96,7 @@ def _check_config(folder: Path, info: Mapping[str, Any], session: Session) -> _C
 
     try:
         config = yaml.safe_load(path.read_bytes())
-    except (OSError, yaml.YAMLError, ValueError) as error:
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         add("error", "", "invalid_yaml", " ".join(str(error).split()))
         return _Config(media=folder)
     if not isinstance(config, dict):
@@ -106,7 +107,7 @@ def _check_config(folder: Path, info: Mapping[str, Any], session: Session) -> _C
     for key in ("dataset", "eval_dataset"):
         value = config.get(key)
         listed = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else []
-        names[key] = [str(name).strip() for name in listed]
+        names[key] = [name.strip() for name in listed if isinstance(name, str)]
         for name in names[key] if dataset_dir == folder.resolve() else ():
             if name not in info:
                 add("error", key, "unknown_dataset", f"{INFO_FILE} has no data set {shown(name)}")

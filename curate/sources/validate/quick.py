@@ -7,13 +7,22 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from curate.schemas import FORMATS, LlamaFactoryMessage, Message, ValidationError, WireRecord
-from curate.sources.readers import Row, parse_line
+from curate.sources.readers import BadRow, Row, parse_line
 
+TOO_DEEP = "lists and objects are nested hundreds deep"
 _MAX_SHAPES = 4096
 _TWO_STRINGS = frozenset({Message, LlamaFactoryMessage})
 """Records of two required strings and nothing else, unless they have fields of their own."""
-_NESTED = -1
+_EACH = -1
 _DOUBTFUL = -(2**40)
+
+
+def careful_line(number: int, line: bytes) -> Row | BadRow:
+    """One line of JSON as a row; a broken row where its values lie deeper in each other than Python's stack reaches."""
+    try:
+        return parse_line(number, line)
+    except RecursionError:
+        return BadRow(number, "too_deep", TOO_DEEP)
 
 
 class QuickLines:
@@ -34,8 +43,8 @@ class QuickLines:
         # JSON strings pass for bytes in Pydantic's JSON mode, so verl's image cells would be judged wrongly.
         if self.name != "verl" and len(self._marks) < _MAX_SHAPES:
             shape = _shape(record.__dict__, record.model_extra or {})
-            nested = any(kind in (list, dict) for kind in shape)
-            self._marks[shape] = _NESTED if nested else _quotation_marks(record)
+            plain = all(kind not in (list, dict, int) for kind in shape)
+            self._marks[shape] = _quotation_marks(record) if plain else _EACH
 
     def record(self, number: int, line: bytes) -> WireRecord | None:
         """The record of a line, or None when it has to be looked at closely."""
@@ -46,9 +55,9 @@ class QuickLines:
         expected = self._marks.get(_shape(record.__dict__, record.__pydantic_extra__ or {}))
         if expected is None:
             return None
-        if expected == _NESTED:
+        if expected == _EACH:
             expected = _quotation_marks(record)
-        if line.count(b'"') == expected or isinstance(parse_line(number, line), Row):
+        if line.count(b'"') == expected or isinstance(careful_line(number, line), Row):
             return record
         return None
 
@@ -59,7 +68,7 @@ def _shape(fields: dict[str, Any], extra: dict[str, Any]) -> tuple[object, ...]:
 
 
 def _quotation_marks(record: WireRecord) -> int:
-    """Those that a record's JSON has if none is escaped; negative when a value may be NaN, or holds values in turn."""
+    """Those that a record's JSON has if none is escaped; negative when a value has to be looked at closely."""
     given = record.model_fields_set
     marks = 2 * len(given) + sum(map(_marks_of, (record.model_extra or {}).values()))
     for name, value in record.__dict__.items():
@@ -79,4 +88,5 @@ def _quotation_marks(record: WireRecord) -> int:
 def _marks_of(value: Any) -> int:
     if isinstance(value, str):
         return 2
-    return 0 if value is None or isinstance(value, int) else _DOUBTFUL
+    # A float may be NaN, an integer larger than any float, and a list or object may hold either, or a key twice.
+    return 0 if value is None or (isinstance(value, int) and -(2**63) <= value < 2**63) else _DOUBTFUL

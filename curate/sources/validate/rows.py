@@ -24,9 +24,9 @@ from curate.schemas import (
 )
 from curate.sources.images import inline_prefix
 from curate.sources.ingest import _listed
-from curate.sources.readers import MAX_ROW_BYTES, BadRow, Row, parse_line, read_rows
+from curate.sources.readers import MAX_ROW_BYTES, BadRow, Row, read_rows
 from curate.sources.validate.images import ImageChecks, Place, Verdict
-from curate.sources.validate.quick import QuickLines
+from curate.sources.validate.quick import TOO_DEEP, QuickLines, careful_line
 from curate.sources.validate.report import Report, Severity
 from curate.sources.validate.verl import KNOWN_QUERY_TYPES, cell_reference, unknown_query_type, verl_problems
 
@@ -115,10 +115,15 @@ class RowChecks:
 
     def rows(self, rows: Iterable[Row | BadRow], tick: Tick) -> None:
         """Check rows that come from elsewhere, and their pictures."""
-        for row in rows:
-            self._row(row, 0)
-            if self._counts.rows % 1024 == 0:
-                tick()
+        number = 0
+        try:
+            for row in rows:
+                number = row.number
+                self._row(row, 0)
+                if self._counts.rows % 1024 == 0:
+                    tick()
+        except RecursionError:
+            self._row(BadRow(number + 1, "too_deep", f"{TOO_DEEP}; the rest is unread"), 0)
         self._settle_images()
 
     def _check_lines(self, file: IO[bytes], tick: Tick) -> None:
@@ -142,7 +147,7 @@ class RowChecks:
                 if image_field is None or not self._is_fine(getattr(record, image_field)):
                     self._accept(number, quick.name, record, offset)
             elif line.strip():
-                name, record = self._row(parse_line(number, line), offset)
+                name, record = self._row(careful_line(number, line), offset)
                 if name and record and self._table.adapt is None:
                     if quick is None or quick.name != name:
                         quick = QuickLines(name)
@@ -177,7 +182,11 @@ class RowChecks:
             for problem in problems(error):
                 self._add("error", row.number, problem.code, problem.message, self._as_named(problem.field))
             return None, None
-        self._note_types(row.number, row.fields)
+        try:
+            self._note_types(row.number, row.fields)
+        except RecursionError:
+            self._add("error", row.number, "too_deep", TOO_DEEP)
+            return None, None
         self._accept(row.number, name, record, offset)
         return name, record
 

@@ -65,8 +65,8 @@ def validate(paths: Sequence[Path], options: ValidateOptions, progress: Progress
 def _check_path(path: Path, options: ValidateOptions) -> None:
     if not path.exists():
         raise UserError(f"{path} does not exist")
-    if (path / "corpus.json").is_file():
-        raise UserError(f"{path} is a corpus: ingest has checked what is in it; name the raw data or an export")
+    if layout(path) == "corpus":
+        raise UserError(f"{path} is a corpus, which ingest has checked; name the raw data or an export")
     if path.is_file() and not is_record_file(path.name) and options.format is None:
         raise UserError(
             f"{path} is no record file ({', '.join(SUFFIXES)}, also .gz or .zst); "
@@ -101,7 +101,7 @@ def _rows(session: Session) -> str | None:
 
 
 def _check_raw(root: Path, session: Session) -> None:
-    """A folder of raw data, walked as ingest does; exports that lie in it are checked as exports."""
+    """A folder of raw data, walked as ingest does; exports that lie in it are checked as such, a corpus is left out."""
     trainer = _rows(session) in TRAINER_ROWS
     exports = sorted(find_exports(root)) if session.options.format is None else []
     for item in _outside(exports, walk(root)):

@@ -71,7 +71,7 @@ def command(
     from curate.rewards import RewardError
     from curate.rewards.offline import OfflineScores
 
-    if output is not None and any(output.exists() and output.samefile(file) for file in files):
+    if output is not None and output.exists() and any(output.samefile(file) for file in (*files, *prompt_files)):
         raise UserError(f"{output} is read as well; name another file for the scores")
     try:
         scores = OfflineScores(
@@ -152,7 +152,8 @@ def _score(files: tuple[Path, ...], scores: OfflineScores) -> list[str]:
                 else:
                     problem = scores.add(str(file), row.number, row.fields)
                 if problem:
-                    problems.append(f"{file}:{row.number}: {problem}")
+                    place = f"{file}:{row.number}" if row.number else str(file)
+                    problems.append(f"{place}: {problem}")
                 if row.number % 1000 == 0:
                     status.update(f"scoring … {len(scores):,} responses")
     return problems

@@ -187,3 +187,10 @@ def test_types_of_a_team(tmp_path: Path) -> None:
     assert (ran.status, ran.json()["slices"][0]["accuracy"]) == (0, 0.5)
     lost = curate("reward", path, env={"CURATE_REWARDS": "no_such_module"})
     assert (lost.status, "no_such_module" in lost.err) == (2, True)
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "r.parquet").write_bytes(b"PAR1")
+    ran = curate("reward", tmp_path / "r.parquet")
+    assert ran.status == 1
+    assert f"{tmp_path / 'r.parquet'}: reading stopped" in ran.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -13,8 +14,8 @@ TOO_DEEP = "lists and objects are nested hundreds deep"
 _MAX_SHAPES = 4096
 _TWO_STRINGS = frozenset({Message, LlamaFactoryMessage})
 """Records of two required strings and nothing else, unless they have fields of their own."""
-_EACH = -1
-_DOUBTFUL = -(2**40)
+_UNKNOWN = -1
+_NO_JSON = -(2**40)
 
 
 def careful_line(number: int, line: bytes) -> Row | BadRow:
@@ -35,16 +36,16 @@ class QuickLines:
     def __init__(self, name: str) -> None:
         self.name = name
         self._validate = TypeAdapter(FORMATS[name]).validator.validate_json
-        self._marks: dict[tuple[object, ...], int] = {}
-        """For each shape the number of quotation marks, or that they have to be counted in each record."""
+        self._marks: dict[tuple[object, ...], int | None] = {}
+        """For each shape the number of quotation marks, or None where they have to be counted in each record."""
 
     def learn(self, record: WireRecord) -> None:
         """Take lines of this shape from now on."""
         # JSON strings pass for bytes in Pydantic's JSON mode, so verl's image cells would be judged wrongly.
         if self.name != "verl" and len(self._marks) < _MAX_SHAPES:
             shape = _shape(record.__dict__, record.model_extra or {})
-            plain = all(kind not in (list, dict, int) for kind in shape)
-            self._marks[shape] = _quotation_marks(record) if plain else _EACH
+            same = all(kind not in (list, dict, int, float) for kind in shape)
+            self._marks[shape] = _marks_of(record) if same else None
 
     def record(self, number: int, line: bytes) -> WireRecord | None:
         """The record of a line, or None when it has to be looked at closely."""
@@ -52,14 +53,14 @@ class QuickLines:
             record: WireRecord = self._validate(line)
         except ValidationError:
             return None
-        expected = self._marks.get(_shape(record.__dict__, record.__pydantic_extra__ or {}))
-        if expected is None:
+        expected = self._marks.get(_shape(record.__dict__, record.__pydantic_extra__ or {}), _UNKNOWN)
+        if expected == _UNKNOWN:
             return None
-        if expected == _EACH:
-            expected = _quotation_marks(record)
-        if line.count(b'"') == expected or isinstance(careful_line(number, line), Row):
+        if expected is None:
+            expected = _marks_of(record)
+        if line.count(b'"') == expected or _unescaped_marks(line) == expected:
             return record
-        return None
+        return record if isinstance(careful_line(number, line), Row) else None
 
 
 def _shape(fields: dict[str, Any], extra: dict[str, Any]) -> tuple[object, ...]:
@@ -67,26 +68,27 @@ def _shape(fields: dict[str, Any], extra: dict[str, Any]) -> tuple[object, ...]:
     return (*map(type, fields.values()), *extra, *map(type, extra.values()))
 
 
-def _quotation_marks(record: WireRecord) -> int:
-    """Those that a record's JSON has if none is escaped; negative when a value has to be looked at closely."""
-    given = record.model_fields_set
-    marks = 2 * len(given) + sum(map(_marks_of, (record.model_extra or {}).values()))
-    for name, value in record.__dict__.items():
-        if isinstance(value, list):
-            for item in value:
-                if item.__class__ in _TWO_STRINGS and not item.__pydantic_extra__:
-                    marks += 8
-                else:
-                    marks += _quotation_marks(item) if isinstance(item, WireRecord) else _marks_of(item)
-        elif isinstance(value, dict):
-            marks += 2 * len(value) + sum(map(_marks_of, value.values()))
-        elif name in given:
-            marks += _marks_of(value)
-    return marks
+def _unescaped_marks(line: bytes) -> int:
+    """Quotation marks that begin or end a string; more where an escaped backslash makes them hard to tell."""
+    marks = line.count(b'"')
+    return marks if b"\\\\" in line else marks - line.count(b'\\"')
 
 
 def _marks_of(value: Any) -> int:
+    """Quotation marks in the JSON of a value if none is escaped; negative for numbers that JSON can't hold."""
     if isinstance(value, str):
         return 2
-    # A float may be NaN, an integer larger than any float, and a list or object may hold either, or a key twice.
-    return 0 if value is None or (isinstance(value, int) and -(2**63) <= value < 2**63) else _DOUBTFUL
+    if isinstance(value, WireRecord):
+        if value.__class__ in _TWO_STRINGS and not value.__pydantic_extra__:
+            return 8
+        given = value.model_fields_set
+        marks = 2 * len(given) + sum(map(_marks_of, (value.model_extra or {}).values()))
+        return marks + sum(_marks_of(item) for name, item in value.__dict__.items() if name in given)
+    if isinstance(value, list):
+        return sum(map(_marks_of, value))
+    if isinstance(value, dict):
+        return 2 * len(value) + sum(map(_marks_of, value.values()))
+    if isinstance(value, float):
+        return 0 if math.isfinite(value) else _NO_JSON
+    # Larger integers are no numbers of 64 bits, and the largest not even floating-point numbers.
+    return 0 if value is None or -(2**63) <= value < 2**63 else _NO_JSON

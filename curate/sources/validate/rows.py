@@ -250,9 +250,12 @@ class RowChecks:
             message = "LLaMA-Factory takes it for a path; write a file, or the bytes in a Parquet column"
             self._add("error", number, "unreadable_cell", message, self._as_named(place))
             return
-        if isinstance(reference, str) and (known := self._verdicts.get(reference)):
-            self._judge(number, place, known)
-            return
+        if isinstance(reference, str):
+            if reference in self._fine:
+                return
+            if known := self._verdicts.get(reference):
+                self._judge(number, place, known)
+                return
         self._waiting.append((number, place, reference))
         self._waiting_bytes += len(reference)
         if len(self._waiting) >= _BATCH_IMAGES or self._waiting_bytes >= _BATCH_BYTES:

@@ -16,7 +16,7 @@ from curate.exports.job import Split
 from curate.exports.options import FORMATS, ExportOptions
 from curate.exports.splits import content_keys, validation_rows
 from curate.exports.turns import lengths
-from curate.exports.verl import QUERY_TYPES
+from curate.rewards import known_types
 from curate.select import Decisions
 
 _LEFT_OUT, _TRAIN, _VAL = range(3)
@@ -99,13 +99,14 @@ class _UnknownTypes:
     """Query types that no reward knows, with the first place of each."""
 
     def __init__(self) -> None:
+        self._known = known_types()
         self._counts: Counter[str] = Counter()
         self._first: dict[str, str] = {}
 
     def note(self, table: pa.Table) -> None:
         types: list[Any] = table.column("query_type").to_pylist()
         for position, name in enumerate(types):
-            if name not in QUERY_TYPES:
+            if name not in self._known:
                 self._counts[str(name)] += 1
                 if str(name) not in self._first:
                     place = table.slice(position, 1).select(["file", "row"]).to_pylist()[0]
@@ -118,7 +119,7 @@ class _UnknownTypes:
                 for name, count in self._counts.most_common(5)
             )
             raise UserError(
-                f"no reward is known for query_type {found}; known are {', '.join(QUERY_TYPES)}. Change the "
+                f"no reward is known for query_type {found}; known are {', '.join(self._known)}. Change the "
                 "records, or leave them out with --where \"query_type IN ('choice', 'exact')\""
             )
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.exports.job import Job, ParquetFile, Split, batches_by_picture_size
 from curate.exports.markers import defuse
 from curate.exports.pictures import relative_paths
+from curate.exports.tokens import IMAGE_MAX_PIXELS
 from curate.exports.turns import (
     USER,
     Turns,
@@ -23,12 +26,17 @@ from curate.exports.turns import (
     system_shows_image,
     take,
 )
-
-QUERY_TYPES: Final = ("choice", "multi_choice", "exact", "jaccard", "yes_no", "numeric")
-"""Query types that have a reward; anything else would train on a reward that is always the same."""
+from curate.rewards import reference_problem
 
 _CHOICES: Final = pa.list_(pa.struct([("label", pa.string()), ("text", pa.string())]))
-_EMBEDDED: Final = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+_EMBEDDED: Final = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string()), ("max_pixels", pa.int64())]))
+_FILES: Final = pa.list_(pa.struct([("image", pa.string()), ("max_pixels", pa.int64())]))
+_REWARD_SETTINGS: Final = [
+    ("unit", pa.string()),
+    ("absolute_tolerance", pa.float64()),
+    ("relative_tolerance", pa.float64()),
+]
+"""What a record may say about how a number is compared, by the names of the numeric reward."""
 _LEADING: Final = [
     ("data_source", pa.string()),
     ("prompt", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
@@ -46,12 +54,13 @@ _TRAILING: Final = [
                 ("query_type", pa.string()),
                 ("answers", pa.list_(pa.string())),
                 ("choices", _CHOICES),
+                *_REWARD_SETTINGS,
             ]
         ),
     ),
 ]
 EMBED_SCHEMA: Final = pa.schema([*_LEADING, ("images", _EMBEDDED), *_TRAILING])
-PATH_SCHEMA: Final = pa.schema([*_LEADING, ("images", pa.list_(pa.string())), *_TRAILING])
+PATH_SCHEMA: Final = pa.schema([*_LEADING, ("images", _FILES), *_TRAILING])
 """One schema for all rows and files: verl concatenates files, and their types must agree. No other columns at the top:
 verl hands those to the agent loop as arguments."""
 
@@ -75,6 +84,7 @@ class VerlWriter:
             "no question": ~speaks(turns, USER),
             "picture in the system message, which trainers leave out": system_shows_image(turns),
             "no answer": lengths(table.column("answer").combine_chunks()) == 0,
+            "no response could match its answer": _unanswerable(table),
         }
         table = self._job.without(table, problems)
         if self._embed:
@@ -112,6 +122,7 @@ class VerlWriter:
             table.column("query_type").combine_chunks(),
             answers,
             table.column("choices").combine_chunks(),
+            *_reward_settings(table),
         ]
         schema = EMBED_SCHEMA if self._embed else PATH_SCHEMA
         rows = [
@@ -141,16 +152,18 @@ class VerlWriter:
         )
 
     def _image_cells(self, images: pa.StructArray, data: dict[str, bytes]) -> pa.Array:
+        # verl has no bound of its own: it takes a large picture for an overlong prompt and leaves the row out silently.
+        bound = pa.repeat(pa.scalar(IMAGE_MAX_PIXELS, pa.int64()), len(images))
         if not self._embed:
-            folder = f"{self._job.destination}/"
-            return pc.binary_join_element_wise(folder, relative_paths(images), "")
+            paths = pc.binary_join_element_wise(f"{self._job.destination}/", relative_paths(images), "")
+            return pa.StructArray.from_arrays([paths, bound], fields=list(_FILES.value_type))
         content = pa.array([data[name] for name in images.field("sha256").to_pylist()], pa.binary())
         return pa.StructArray.from_arrays(
-            [content, pa.nulls(len(images), pa.string())], fields=list(_EMBEDDED.value_type)
+            [content, pa.nulls(len(images), pa.string()), bound], fields=list(_EMBEDDED.value_type)
         )
 
 
-def _prompt(table: pa.Table, turns: Turns, system_prompt: str) -> tuple[pa.ListArray, np.ndarray]:
+def _prompt(table: pa.Table, turns: Turns, system_prompt: str) -> tuple[pa.ListArray, npt.NDArray[np.bool_]]:
     """The messages of each sample, and whether a marker in them was defused.
 
     A sample without a system message gets ours; options that the question does not list are added to it.
@@ -170,7 +183,7 @@ def _prompt(table: pa.Table, turns: Turns, system_prompt: str) -> tuple[pa.ListA
     return list_array(per_row, messages), turns.defused | defused
 
 
-def _option_lists(table: pa.Table, turns: Turns) -> tuple[pa.StringArray, np.ndarray]:
+def _option_lists(table: pa.Table, turns: Turns) -> tuple[pa.StringArray, npt.NDArray[np.bool_]]:
     """For each sample the lines to add to its question: its options, unless all of them are in the text already."""
     choices = table.column("choices").combine_chunks()
     texts, defused = [""] * turns.rows, np.zeros(turns.rows, dtype=bool)
@@ -189,6 +202,29 @@ def _ground_truth(table: pa.Table, answers: pa.ListArray) -> pa.StringArray:
     """The reference as one string: the first of several that are equally right, all of several that belong together."""
     together = pc.equal(table.column("query_type").combine_chunks(), "multi_choice")
     return pc.if_else(together, pc.binary_join(answers, _ANSWER_SEPARATOR), pc.list_element(answers, 0))
+
+
+def _reward_settings(table: pa.Table) -> list[pa.Array]:
+    """The columns of :data:`_REWARD_SETTINGS`, from the fields that the records had beside those of their format."""
+    meta = pl.Series(table.column("meta").combine_chunks())
+    columns = []
+    for name, kind in _REWARD_SETTINGS:
+        found = meta.str.json_path_match(f"$.{name}")
+        found = found.fill_null(meta.str.json_path_match(f"$.extra_info.{name}"))
+        columns.append(found.cast(pl.String if kind == pa.string() else pl.Float64, strict=False).to_arrow().cast(kind))
+    return columns
+
+
+def _unanswerable(table: pa.Table) -> npt.NDArray[np.bool_]:
+    """For each sample whether no response could ever match its reference: every reward would be the same."""
+    settings = [column.to_pylist() for column in _reward_settings(table)]
+    names = [name for name, _ in _REWARD_SETTINGS]
+    types, answers, choices = (table.column(name).to_pylist() for name in ("query_type", "answer", "choices"))
+    found = np.zeros(table.num_rows, dtype=bool)
+    for row, values in enumerate(zip(*settings, strict=True)):
+        extra = {"query_type": types[row], "choices": choices[row], **dict(zip(names, values, strict=True))}
+        found[row] = bool(answers[row]) and reference_problem(answers[row], extra) is not None
+    return found
 
 
 def _struct(schema: pa.Schema, name: str, columns: list[pa.Array]) -> pa.StructArray:

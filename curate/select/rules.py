@@ -44,9 +44,9 @@ def default_rules(
     """The rules in the order they are applied: the first that a sample violates is the one that drops it.
 
     ``min_score`` (0 to 5) holds for judged samples only; ``require_verdict`` also drops those that have no score.
-    ``where`` is a condition in SQL over ``columns``, and only samples it holds for (not null) are kept. ``ignore`` names
-    rules to leave out. Raises UserError when ``min_score`` is out of range, ``where`` is no condition over the columns,
-    or a rule to ignore does not exist.
+    ``where`` is a condition in SQL over ``columns``, and only samples it holds for (not null) are kept. ``ignore``
+    names rules to leave out. Raises UserError when ``min_score`` is out of range, ``where`` is no condition over the
+    columns, or a rule to ignore does not exist.
     """
     if not 0 <= min_score <= 5:
         raise UserError(f"the minimum score is {min_score}; scores go from 0 to 5")

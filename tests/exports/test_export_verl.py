@@ -56,7 +56,10 @@ def test_a_row_has_every_field_of_the_recipe(tmp_path: Path, pictures: list[Imag
                 {"role": "system", "content": DEFAULT_SYSTEM_PROMPT},
                 {"role": "user", "content": "<image><image>Which?\nA. left lung\nB. right lung"},
             ],
-            "images": [{"bytes": retina(160, "JPEG"), "path": None}, {"bytes": histology(96), "path": None}],
+            "images": [
+                {"bytes": retina(160, "JPEG"), "path": None, "max_pixels": 589_824},
+                {"bytes": histology(96), "path": None, "max_pixels": 589_824},
+            ],
             "ability": "medical_vqa",
             "reward_model": {"style": "rule", "ground_truth": "B"},
             "extra_info": {
@@ -66,6 +69,9 @@ def test_a_row_has_every_field_of_the_recipe(tmp_path: Path, pictures: list[Imag
                 "query_type": "choice",
                 "answers": ["B"],
                 "choices": [{"label": "A", "text": "left lung"}, {"label": "B", "text": "right lung"}],
+                "unit": None,
+                "absolute_tolerance": None,
+                "relative_tolerance": None,
             },
         }
     ]
@@ -77,7 +83,6 @@ def test_every_file_has_the_one_schema_whatever_is_in_it(tmp_path: Path, picture
     for sample in (query("Text only?", "yes", query_type="yes_no"), query("Look?", "x", images=[pictures[0]])):
         directory, _ = run(tmp_path, [sample])
         assert pq.read_schema(directory / "train.parquet").remove_metadata() == EMBED_SCHEMA
-    assert EMBED_SCHEMA.field("images").type == pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
 
 
 def test_text_only_rows_have_an_empty_list_of_pictures(tmp_path: Path) -> None:
@@ -168,12 +173,29 @@ def test_paths_instead_of_bytes(tmp_path: Path, pictures: list[Image]) -> None:
     directory, summary = run(tmp_path, [query("Q?", "a", images=[pictures[0]]), query("T?", "b")], images="path")
     assert pq.read_schema(directory / "train.parquet").remove_metadata() == PATH_SCHEMA
     found = rows(directory)
-    (path,) = found[0]["images"]
+    (image,) = found[0]["images"]
+    path = image["image"]
+    assert image["max_pixels"] == 589_824
     assert Path(path).is_absolute()
     assert Path(path).parent.parent == directory.resolve() / "images"
     assert Path(path).read_bytes() == retina(160, "JPEG")
     assert found[1]["images"] == []
     assert summary.images == 1
+
+
+def test_a_number_keeps_its_unit_and_tolerance(tmp_path: Path) -> None:
+    sample = query("How wide?", "3.3", query_type="numeric", meta={"unit": "cm", "absolute_tolerance": 0.2})
+    directory, _ = run(tmp_path, [sample])
+    extra = rows(directory)[0]["extra_info"]
+    assert (extra["unit"], extra["absolute_tolerance"], extra["relative_tolerance"]) == ("cm", 0.2, None)
+
+
+def test_a_query_that_no_response_could_answer_is_skipped_and_told(tmp_path: Path) -> None:
+    samples = [query("How wide?", "wide", query_type="numeric"), query("How many?", "3", query_type="numeric")]
+    directory, summary = run(tmp_path, samples)
+    assert len(rows(directory)) == 1
+    assert summary.status == 1
+    assert summary.skipped == {"no response could match its answer": 1}
 
 
 def test_unknown_query_types_stop_the_export_before_it_begins(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Killed, interrupted and run again: no answer is lost, nothing that was answered is asked again."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -118,7 +117,7 @@ def test_a_full_disk_is_said_and_the_answers_that_were_kept_count(tmp_path: Path
     program = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, resource.RLIM_INFINITY));"
-        "sys.argv = sys.argv[:1] + sys.argv[1:]; import runpy; runpy.run_module('judge.judge_once', run_name='__main__')"
+        "import runpy; runpy.run_module('judge.judge_once', run_name='__main__')"
     )
     with Endpoint() as endpoint:
         done = subprocess.run(
@@ -139,4 +138,4 @@ def test_a_full_disk_is_said_and_the_answers_that_were_kept_count(tmp_path: Path
         assert judge_corpus(corpus, options(endpoint.url)).status == 0
         assert {request.code for request in endpoint.requests[sent:]} & kept == set()
         assert len(endpoint.requests) - sent == 50 - len(kept)
-    assert os.path.getsize(segment) > 6000
+    assert segment.stat().st_size > 6000

@@ -10,6 +10,7 @@ from typing import IO, Any
 
 import orjson
 
+from curate.rewards import known_types
 from curate.schemas import (
     FORMATS,
     Interleaved,
@@ -28,7 +29,7 @@ from curate.sources.readers import MAX_ROW_BYTES, BadRow, Row, read_rows
 from curate.sources.validate.images import ImageChecks, Place, Verdict
 from curate.sources.validate.quick import TOO_DEEP, QuickLines, careful_line
 from curate.sources.validate.report import Report, Severity
-from curate.sources.validate.verl import KNOWN_QUERY_TYPES, cell_reference, unknown_query_type, verl_problems
+from curate.sources.validate.verl import cell_reference, unknown_query_type, verl_problems
 
 _IMAGE_FIELD = {
     "image-caption": "image",
@@ -90,6 +91,7 @@ class RowChecks:
         self._table, self._images, self._report = table, images, report
         self._counts = report.group(table.group or table.file)
         self._types = _Types(deep=table.place.trainer) if _is_json(table.path) else None
+        self._known_types = known_types()
         self._lines = False
         self._waiting: list[tuple[int, str, str | bytes]] = []
         self._waiting_bytes = 0
@@ -228,15 +230,19 @@ class RowChecks:
             self._query(number, record)
 
     def _query(self, number: int, record: Query) -> None:
-        if record.query_type not in KNOWN_QUERY_TYPES:
-            self._add("warning", number, "unknown_query_type", unknown_query_type(record.query_type), "query_type")
+        if record.query_type not in self._known_types:
+            message = unknown_query_type(record.query_type, self._known_types)
+            self._add("warning", number, "unknown_query_type", message, "query_type")
         answers = record.answer if isinstance(record.answer, list) else [record.answer]
         if any(isinstance(answer, float) and not math.isfinite(answer) for answer in answers):
             self._add("error", number, "not_a_number", "NaN or infinite: no response can be compared with it", "answer")
 
     def _verl(self, number: int, record: VerlRow) -> None:
         for severity, problem in verl_problems(
-            record, trainer=self._table.place.trainer, image_feature=self._table.image_feature
+            record,
+            self._known_types,
+            trainer=self._table.place.trainer,
+            image_feature=self._table.image_feature,
         ):
             self._add(severity, number, problem.code, problem.message, problem.field)
         for position, cell in enumerate(record.images or ()):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from curate.corpus import UserError
+from curate.rewards import RewardError, known_types
 from curate.schemas import FORMATS
 from curate.sources.ingest import _sidecar_rows, _undescribed
 from curate.sources.locations import real_path
@@ -50,6 +51,10 @@ def validate(paths: Sequence[Path], options: ValidateOptions, progress: Progress
         raise UserError(f"there is no format {options.format!r}; there are: {', '.join(FORMAT_NAMES)}")
     for path in paths:
         _check_path(path, options)
+    try:
+        known_types()
+    except RewardError as error:
+        raise UserError(str(error)) from None
     report = Report(options.limit)
     roots = tuple((path if path.is_dir() else path.parent).resolve() for path in (*paths, *options.allow_roots))
     with ImageChecks(decode=options.decode) as images:

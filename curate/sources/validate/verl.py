@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from curate.schemas import Problem, VerlImage, VerlRow
 from curate.sources.images import inline_prefix
 from curate.sources.validate.report import Severity
-
-KNOWN_QUERY_TYPES = frozenset({"choice", "multi_choice", "exact", "jaccard", "yes_no", "numeric"})
-"""Query types that curate's reward knows."""
 
 _OVERWRITTEN = frozenset(
     {"num_turns", "rollout_reward_scores", "global_steps", "min_global_steps", "max_global_steps"}
@@ -22,11 +19,13 @@ _AGENT_ARGUMENTS = frozenset({"uid", "session_id", "priority", "prompts", "respo
 """Column names that verl's agent loop uses itself; other columns are passed to it beside them."""
 
 
-def verl_problems(row: VerlRow, *, trainer: bool, image_feature: bool) -> Iterator[tuple[Severity, Problem]]:
+def verl_problems(
+    row: VerlRow, known_types: Collection[str], *, trainer: bool, image_feature: bool
+) -> Iterator[tuple[Severity, Problem]]:
     """What would go wrong with a row that is well formed.
 
-    ``trainer``: verl reads the file as it is, so paths should be absolute. ``image_feature``: the file declares its
-    pictures as Hugging Face ``Image`` cells, which may then be paths.
+    ``known_types`` are the query types that have a reward. ``trainer``: verl reads the file as it is, so paths should be
+    absolute. ``image_feature``: the file declares its pictures as Hugging Face ``Image`` cells, which may be paths.
     """
     for position, cell in enumerate(row.images or ()):
         found = _cell_problem(cell, trainer=trainer, image_feature=image_feature)
@@ -43,13 +42,14 @@ def verl_problems(row: VerlRow, *, trainer: bool, image_feature: bool) -> Iterat
     if query_type is None:
         message = "it is missing; curate's reward needs it to know how to compare answers"
         yield "warning", Problem("missing_query_type", "extra_info.query_type", message)
-    elif query_type not in KNOWN_QUERY_TYPES:
-        yield "warning", Problem("unknown_query_type", "extra_info.query_type", unknown_query_type(str(query_type)))
+    elif query_type not in known_types:
+        message = unknown_query_type(str(query_type), known_types)
+        yield "warning", Problem("unknown_query_type", "extra_info.query_type", message)
 
 
-def unknown_query_type(name: str) -> str:
-    """The sentence about a query type that curate's reward does not know."""
-    return f"{name[:40]!r} is none of {', '.join(sorted(KNOWN_QUERY_TYPES))}; it needs a reward of that name"
+def unknown_query_type(name: str, known_types: Collection[str]) -> str:
+    """The sentence about a query type that no reward is known for."""
+    return f"{name[:40]!r} is none of {', '.join(known_types)}; it needs a reward of that name"
 
 
 def _cell_problem(cell: str | VerlImage, *, trainer: bool, image_feature: bool) -> tuple[Severity, str, str] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from curate.judge.demo_rules import judge
 from curate.judge.endpoint import DEMO_MODEL
 
 LARGEST_REQUEST = 256 * 1024 * 1024
+BYTES_PER_TOKEN = 4
+TOKENS_PER_PICTURE = 500
+"""What its usage figures rest on; a real endpoint counts for itself."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -54,7 +58,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         content = json.dumps(reply, ensure_ascii=False)
         choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
-        usage = {"prompt_tokens": len(body) // 4, "completion_tokens": len(content) // 4}
+        prose, pictures = re.subn(rb'data:image/[^"]*', b"", body)
+        prompt_tokens = len(prose) // BYTES_PER_TOKEN + pictures * TOKENS_PER_PICTURE
+        usage = {"prompt_tokens": prompt_tokens, "completion_tokens": len(content) // BYTES_PER_TOKEN}
         usage["total_tokens"] = sum(usage.values())
         completion = {"id": f"demo-{reply['sample']}", "object": "chat.completion", "created": int(time.time())}
         self._answer(200, {**completion, "model": DEMO_MODEL, "choices": [choice], "usage": usage})

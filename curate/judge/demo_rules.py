@@ -17,7 +17,11 @@ from typing import Any
 
 DISCLAIMER = "Demo judge by fixed rules, no medical judgement."
 START = 4
-_GREY_WORDS = r"radiograph|x-?ray|\bCT\b|computed tomograph|\bMRI?\b|magnetic resonance|mammogra|ultraso"
+_GREY_WORDS = r"radiograph|x-?ray|\bCT\b|computed tomograph|\bMRI?\b|magnetic resonance|mammogra"
+_COLOURED = r"colou?r|doppler|overlay|fusion|fused|\bPET\b|perfusion"
+"""Words that explain colour in a picture of a grey modality."""
+_DRAINED = r"channel|red-free|gr[ae]y|black.and.white|angiogra|autofluor|infrared|phase.contrast|\bOCT\b"
+"""Words that explain a grey picture of a coloured modality."""
 _COLOUR_WORDS = (
     r"h&e|h & e|haematoxylin|hematoxylin|immunohistochem|\bIHC\b|fundus|retina|dermoscop|endoscop|colonoscop"
 )
@@ -161,19 +165,21 @@ def _look_at_images(submission: Submission, findings: Findings) -> None:
     words = " ".join(text for _, text in submission.texts)
     grey_expected = re.search(_GREY_WORDS, words, re.IGNORECASE)
     colour_expected = re.search(_COLOUR_WORDS, words, re.IGNORECASE)
+    coloured = re.search(_COLOURED, words, re.IGNORECASE)
+    drained = re.search(_DRAINED, words, re.IGNORECASE)
     for kind in _image_kinds(submission.images):
         if kind == "broken":
             findings.flaw("a picture cannot be decoded", "non_medical_image", relevance=4, practicality=3)
         elif kind == "blank":
             findings.flaw("a picture is blank", "non_medical_image", medical_correctness=2, relevance=4, practicality=3)
-        elif kind == "colour" and grey_expected and not colour_expected:
+        elif kind == "colour" and grey_expected and not (colour_expected or coloured):
             findings.flaw(
                 f"a picture is in colour where the text says {grey_expected[0]}",
                 "modality_mismatch",
                 medical_correctness=3,
                 relevance=3,
             )
-        elif kind == "grey" and colour_expected and not grey_expected:
+        elif kind == "grey" and colour_expected and not (grey_expected or drained):
             findings.flaw(
                 f"a picture is grey where the text says {colour_expected[0]}",
                 "modality_mismatch",

@@ -41,6 +41,13 @@ _COUNTS = re.compile(
     re.IGNORECASE,
 )
 
+# One file that shows several pictures: "assembled from two adjacent images", "montage of four panels"
+_COMPOSITE = re.compile(
+    r"\b(?:assembled|composed|stitched|combined|tiled|arranged|composite|montage|mosaic|collage)\b"
+    r"|\bside[ -]by[ -]side\b|拼",
+    re.IGNORECASE,
+)
+
 _SUPPLEMENT = re.compile(r"\b(?:supplement(?:al|ary)\s+)?(?:figure|fig\.?)s?\s*S\d+", re.IGNORECASE)
 
 # "compared to the prior study": findings that only a reader of two images can report (Ramesh et al. 2022, CXR-ReDonE)
@@ -55,7 +62,7 @@ _PRIOR = re.compile(
 _POINTING = re.compile(
     r"\b(?:shown|seen|depicted|illustrated|displayed|visible|presented|provided|demonstrated|identified)\s+"
     rf"(?:in|on|by)\s+(?:the|this|these)\s+(?:[a-z]+\s+){{0,2}}?(?:{_PICTURE}|{_SCAN})s?\b"
-    rf"|\b(?:in|on|from)\s+the\s+(?:[a-z]+\s+)?{_PICTURE}s?\b"
+    rf"|\b(?:in|on|from)\s+the\s+(?:[a-z]+\s+)?{_PICTURE}s?\b(?!\s+(?:itself|themselves))"
     rf"|\bthe\s+{_PICTURE}s?\s+(?:shows?|depicts?|demonstrates?|displays?|reveals?|above|below)\b"
     r"|\b(?:this|these|(?:the\s+)?(?:above|attached|following|given|provided|accompanying|uploaded))\s+"
     rf"(?:[a-z]+\s+){{0,2}}?(?:{_PICTURE}|{_SCAN})s?\b"
@@ -80,7 +87,8 @@ def missing_images(text: str, images: int) -> int:
     own = {int(number) for number in _OWN_LABEL.findall(text)[:images]}
     spans = [match.span() for match in _SUPPLEMENT.finditer(text)]
     spans += [match.span() for match in _LABEL.finditer(text) if _is_missing(match, images, own)]
-    spans += [match.span() for match in _COUNTS.finditer(text) if _number(match[match.lastindex or 0]) > images]
+    if not _COMPOSITE.search(text):
+        spans += [match.span() for match in _COUNTS.finditer(text) if _number(match[match.lastindex or 0]) > images]
     if images < 2:
         spans += [match.span() for match in _PRIOR.finditer(text)]
     if images == 0:

@@ -148,6 +148,8 @@ def test_cut_off_looks_at_what_a_model_learns_to_say(tmp_path: Path, image: Imag
         ("Figure out the diagnosis.", 0, 0),
         ("A second CT was done a week later.", 1, 0),
         ("Image A 45-year-old man with cough.", 1, 0),
+        ("Assembled from two adjacent images and labelled on screen.", 1, 0),
+        ("The body part has to come from the image itself.", 0, 0),
         ("What is the best imaging test for appendicitis?", 0, 0),
         ("Explain how photons are detected in a CT scanner.", 0, 0),
         ("如图所示，右肺见结节。", 0, 1),

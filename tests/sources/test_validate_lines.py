@@ -13,8 +13,8 @@ from support.pictures import distinct
 from curate.schemas import FORMATS
 from curate.sources.validate import Report, ValidateOptions, validate
 
-settings.register_profile("lines", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-settings.load_profile("lines")
+ONE_FOLDER = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+"""All examples of a test write over the same files."""
 
 IMAGES = ["0.png", "1.png", "none.png"]
 names = st.sampled_from(
@@ -91,7 +91,7 @@ def assert_both_ways_agree(folder: Path, rows: list[bytes]) -> Report:
 
 
 @given(st.lists(lines, max_size=6).map(lambda rows: rows * 3))
-@settings(max_examples=300)
+@settings(ONE_FOLDER, max_examples=300)
 def test_the_fast_and_the_careful_way_agree(folder: Path, rows: list[bytes]) -> None:
     assert_both_ways_agree(folder, rows)
 
@@ -185,7 +185,7 @@ def test_a_string_is_no_picture_in_a_verl_row_however_many_sound_rows_came_befor
     content=st.binary(max_size=200) | st.lists(lines, max_size=4).map(b"\n".join),
     name=st.sampled_from(["jsonl", "json", "csv"]),
 )
-@settings(max_examples=200)
+@settings(ONE_FOLDER, max_examples=200)
 @example(content=b"\xef\xbb\xbf", name="jsonl")
 @example(content=b'{"image": "0.png", "text": "x"}\n[', name="jsonl")
 def test_no_bytes_bring_it_down(folder: Path, content: bytes, name: str) -> None:

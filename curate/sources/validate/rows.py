@@ -218,7 +218,7 @@ class RowChecks:
         elif isinstance(record, Interleaved):
             value = [info for info in record.image_info if info is not None]
             for slot, info in enumerate(record.image_info):
-                if info is not None:
+                if info is not None and info.image not in self._fine:
                     part = "image" if info.image is not None else "image_base64"
                     self._need(number, f"image_info.{slot}.{part}", info.image or info.image_base64 or "")
         elif isinstance(record, VerlRow):

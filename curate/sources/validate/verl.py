@@ -24,8 +24,8 @@ def verl_problems(
 ) -> Iterator[tuple[Severity, Problem]]:
     """What would go wrong with a row that is well formed.
 
-    ``known_types`` are the query types that have a reward. ``trainer``: verl reads the file as it is, so paths should be
-    absolute. ``image_feature``: the file declares its pictures as Hugging Face ``Image`` cells, which may be paths.
+    ``known_types`` are the query types that have a reward. ``trainer``: verl reads the file as it is, so paths should
+    be absolute. ``image_feature``: the file declares its pictures as Hugging Face ``Image`` cells, which may be paths.
     """
     for position, cell in enumerate(row.images or ()):
         found = _cell_problem(cell, trainer=trainer, image_feature=image_feature)

@@ -98,7 +98,8 @@ def _tell(summary: ExportSummary, directory: Path) -> None:
 
     dropped = summary.total - summary.kept
     say(f"{summary.total:,} samples = {summary.kept:,} selected + {dropped:,} dropped")
-    table("Dropped by rule", ("rule", "samples"), summary.dropped.items(), numbers=(1,))
+    rules = [(rule, count, summary.first_dropped.get(rule, "")) for rule, count in summary.dropped.items()]
+    table("Dropped by rule", ("rule", "samples", "the first of them"), rules, numbers=(1,))
     if not summary.judged:
         say("No sample was judged: selected by signals alone.")
     elif summary.unjudged:

@@ -88,5 +88,6 @@ def tell(summary: IngestSummary, corpus: Corpus) -> None:
     )
     table("Samples by source", ("source", "samples"), summary.sources.items(), numbers=(1,))
     if rejected:
-        table("Rejects by reason", ("reason", "rows"), summary.rejects.items(), numbers=(1,))
+        rows = [(reason, count, summary.first_rejects[reason]) for reason, count in summary.rejects.items()]
+        table("Rejects by reason", ("reason", "rows", "the first of them"), rows, numbers=(1,))
         say(f"Each reject with its file, row and reason: {corpus.path}/rejects/")

@@ -38,6 +38,8 @@ class ExportSummary:
     """Samples that passed the selection."""
     dropped: dict[str, int]
     """Samples the selection dropped, by rule."""
+    first_dropped: dict[str, str]
+    """For each rule the first sample it dropped, as ``file:row: reason``."""
     judged: bool
     unjudged: dict[str, int]
     """Kept samples that have no score, by judge status; empty for a corpus that was never judged."""
@@ -104,7 +106,7 @@ def export(
                 raise UserError(f"none of the {plan.samples:,} selected sample(s) could be written: {_reasons(job)}")
             if resolved.val_fraction and not any(file.split == "val" for file in job.files):
                 job.notes.append("no validation file: all samples are linked by shared pictures")
-            summary = _summary(format_name, destination, decisions, plan, job)
+            summary = _summary(corpus, format_name, destination, decisions, plan, job)
             write_marker(partial, _description(corpus, resolved, summary))
         corpus.record(
             "export",
@@ -143,13 +145,16 @@ def _write(corpus: Corpus, plan: Plan, writer: RowWriter, progress: Progress | N
     writer.finish()
 
 
-def _summary(format_name: str, directory: Path, decisions: Decisions, plan: Plan, job: Job) -> ExportSummary:
+def _summary(
+    corpus: Corpus, format_name: str, directory: Path, decisions: Decisions, plan: Plan, job: Job
+) -> ExportSummary:
     return ExportSummary(
         format=format_name,
         directory=directory,
         total=decisions.total,
         kept=decisions.kept,
         dropped=decisions.dropped,
+        first_dropped=decisions.first_dropped(corpus.shards()),
         judged=decisions.judged,
         unjudged=decisions.unjudged,
         other_kinds=dict(sorted(plan.other_kinds.items())),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -38,3 +40,13 @@ class Decisions:
         with pq.ParquetFile(self.path) as file:
             table = file.read()
         return table.filter(pc.invert(table.column("kept")))
+
+    def first_dropped(self, shards: Sequence[Path]) -> dict[str, str]:
+        """For each rule the first sample it dropped, as ``file:row: reason``; ``shards`` are the corpus' samples."""
+        firsts = pl.scan_parquet(self.path).filter(~pl.col("kept")).unique("rule", keep="first", maintain_order=True)
+        places = pl.scan_parquet(list(shards)).select("id", "file", "row")
+        found = firsts.join(places, on="id").collect()
+        return {
+            rule: f"{file}:{row}: {reason}"
+            for rule, file, row, reason in found.select("rule", "file", "row", "reason").iter_rows()
+        }

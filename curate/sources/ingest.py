@@ -52,6 +52,8 @@ class IngestSummary:
     samples: int
     duplicates: int
     rejects: dict[str, int]
+    first_rejects: dict[str, str]
+    """For each reason the first row it was given for, as ``file:row: message``."""
     sources: dict[str, int]
     kinds: dict[str, int]
     unchanged: bool
@@ -324,13 +326,15 @@ def _summary(corpus: Corpus, *, unchanged: bool) -> IngestSummary:
             sources[source] = sources.get(source, 0) + count
             kinds[kind] = kinds.get(kind, 0) + count
     reasons: dict[str, int] = {}
+    firsts: dict[str, str] = {}
     for part in sorted((corpus.path / "rejects").glob("part-*.jsonl")):
         with part.open("rb") as file:
             for line in file:
-                reason = orjson.loads(line)["reason"]
-                reasons[reason] = reasons.get(reason, 0) + 1
+                reject = Reject(**orjson.loads(line))
+                reasons[reject.reason] = reasons.get(reject.reason, 0) + 1
+                firsts.setdefault(reject.reason, str(reject))
     duplicates = reasons.pop("duplicate", 0)
     samples = sum(sources.values())
     rejects = dict(sorted(reasons.items(), key=lambda entry: (-entry[1], entry[0])))
     rows = samples + duplicates + sum(rejects.values())
-    return IngestSummary(rows, samples, duplicates, rejects, sources, kinds, unchanged)
+    return IngestSummary(rows, samples, duplicates, rejects, firsts, sources, kinds, unchanged)

@@ -17,6 +17,10 @@ class Reject(NamedTuple):
     message: str
     """What is wrong, for a person."""
 
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.row}" if self.row else self.file
+        return f"{place}: {self.message}"
+
 
 class RejectError(ValueError):
     """Raised where reading a row finds that it can't become a sample."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -21,11 +21,11 @@ from curate.schemas import (
     expected_fields,
     problems,
     recognise,
-    type_name,
 )
 from curate.sources.images import inline_prefix
 from curate.sources.ingest import _listed
 from curate.sources.readers import MAX_ROW_BYTES, BadRow, Row, read_rows
+from curate.sources.validate.column_types import ColumnTypes
 from curate.sources.validate.images import ImageChecks, Place, Verdict
 from curate.sources.validate.quick import TOO_DEEP, QuickLines, careful_line
 from curate.sources.validate.report import Report, Severity
@@ -42,7 +42,6 @@ _IMAGE_FIELD = {
 _BATCH_IMAGES, _BATCH_BYTES = 256, 8 * 2**20
 """Pictures waiting to be checked together, and the bytes of those written inline."""
 _MAX_REMEMBERED = 65_536
-_MAX_COLUMNS = 4096
 _LINE_SUFFIXES = (".jsonl", ".ndjson")
 _UTF8_BOM = b"\xef\xbb\xbf"
 
@@ -90,7 +89,7 @@ class RowChecks:
     def __init__(self, table: Table, images: ImageChecks, report: Report) -> None:
         self._table, self._images, self._report = table, images, report
         self._counts = report.group(table.group or table.file)
-        self._types = _Types(deep=table.place.trainer) if _is_json(table.path) else None
+        self._types = ColumnTypes(deep=table.place.trainer) if _is_json(table.path) else None
         self._known_types = known_types()
         self._lines = False
         self._waiting: list[tuple[int, str, str | bytes]] = []
@@ -300,41 +299,6 @@ class RowChecks:
         """The path of a field with the names that the file has for its parts."""
         names = self._table.names
         return ".".join(names.get(step, step) for step in place.split(".")) if names else place
-
-
-class _Types:
-    """Finds columns that hold values of several types, which Arrow, and so every trainer, refuses."""
-
-    def __init__(self, *, deep: bool) -> None:
-        self._deep = deep
-        self._first: dict[str, dict[str, int]] = {}
-        """For each column the types it has had, with the first row of each."""
-
-    def conflicts(self, row: int, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Columns that this row gives a type they have not had before, each with a sentence."""
-        for place, value in self._columns("", fields):
-            kind = type_name(value)
-            if value is None or (place not in self._first and len(self._first) >= _MAX_COLUMNS):
-                continue
-            known = self._first.setdefault(place, {})
-            if kind not in known:
-                if known:
-                    other, first = next(iter(known.items()))
-                    yield place, f"it is {kind} here and {other} in row {first}"
-                known[kind] = row
-
-    def _columns(self, place: str, value: Any) -> Iterator[tuple[str, Any]]:
-        if isinstance(value, dict) and (self._deep or not place):
-            if place:
-                yield place, value
-            for key, item in value.items():
-                yield from self._columns(f"{place}.{key}" if place else key, item)
-        elif isinstance(value, list) and self._deep:
-            yield place, value
-            for item in value:
-                yield from self._columns(f"{place}.[]", item)
-        else:
-            yield place, value
 
 
 def _is_json(path: Path) -> bool:

@@ -224,7 +224,6 @@ class Pace:
     def _lower(self, ceiling: int, limit: float) -> None:
         self.ceiling, self.limit = ceiling, limit
         self._counts_from = self._next
-        self._recent.clear()
         self._room = self._clean = 0
         self._wait = self._wait_after_fall = min(LONGEST_WAIT, 2 * self._wait_after_fall)
         self._step = 1

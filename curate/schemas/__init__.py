@@ -104,7 +104,8 @@ def problems(error: ValidationError) -> list[Problem]:
 def _problem(place: tuple[str, ...], entry: ErrorDetails) -> Problem:
     if place and place[-1] == "[key]":
         return Problem(entry["type"], ".".join(place[:-2]), f"the key {shown(entry['input'])}: {_sentence(entry)}")
-    return Problem(entry["type"], ".".join(place), _sentence(entry))
+    code = "not_a_number" if entry["type"] == "finite_number" else entry["type"]
+    return Problem(code, ".".join(place), _sentence(entry))
 
 
 def _sentence(entry: ErrorDetails) -> str:
@@ -118,6 +119,8 @@ def _sentence(entry: ErrorDetails) -> str:
             return f"it must have at least {context['min_length']} entries, this has {context['actual_length']}"
         case "string_pattern_mismatch":
             return f"it must match the pattern {context['pattern']}, this is {shown(entry['input'])}"
+        case "finite_number":
+            return "it is NaN or infinite"
         case "greater_than_equal":
             return f"it must be at least {context['ge']}, this is {shown(entry['input'])}"
     message = entry["msg"]

@@ -15,7 +15,7 @@ IMAGE_PLACEHOLDER = "<image>"
 class WireRecord(BaseModel):
     """One row of a file outside. Unknown fields are allowed and survive in ``model_extra``."""
 
-    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True, allow_inf_nan=False)
 
 
 def record_error(code: str, message: str, **context: Any) -> PydanticCustomError:

@@ -108,7 +108,7 @@ def to_sample(
         wire["derived"] = ["dicom"]
     try:
         orjson.dumps((meta, wire))
-    except TypeError as error:
+    except (TypeError, RecursionError) as error:
         raise RejectError("not_json", f"an extra field can't be kept as JSON: {error}") from None
     fields.setdefault("privacy", pictures.privacy())
     return Sample(images=tuple(pictures.images), origin=origin, meta=meta, wire=wire, **fields)

@@ -50,12 +50,15 @@ class Intake:
 
 
 @dataclass(frozen=True, slots=True)
-class _Encoded:
+class EncodedImage:
+    """The bytes of a PNG or JPEG file."""
+
     data: bytes
     format: Literal["png", "jpeg"]
     width: int
     height: int
     rendered: bool
+    """Whether the bytes are others than those that came in."""
 
 
 def inline_prefix(reference: str) -> str | None:
@@ -106,7 +109,7 @@ def _intake_version(path: Path, size: int, mtime_ns: int, root: int, relative: s
     place = {"root": root, "path": relative, "mtime_ns": mtime_ns, "name": None}
     if is_dicom(data[:256]):
         return _intake_dicom(path, relative, place, corpus)
-    encoded = _encode(data, relative)
+    encoded = as_png_or_jpeg(data, relative)
     if encoded.rendered:
         store(corpus, encoded.data, encoded.format)
     return Intake((_image(encoded, stored=encoded.rendered, **place),), spelling=None)
@@ -117,7 +120,7 @@ def _intake_dicom(path: Path, relative: str, place: dict[str, Any], corpus: Path
         scan = read_dicom(path, max_pixels=MAX_PIXELS, max_frames=MAX_DICOM_FRAMES)
     except DicomError as error:
         raise RejectError(f"dicom_{error.reason}", f"{relative}: {error}") from None
-    frames = [_Encoded(frame.png, "png", frame.width, frame.height, rendered=True) for frame in scan.images]
+    frames = [EncodedImage(frame.png, "png", frame.width, frame.height, rendered=True) for frame in scan.images]
     for frame in frames:
         store(corpus, frame.data, "png")
     return Intake(
@@ -139,12 +142,12 @@ def intake_inline(reference: str, prefix: str, *, corpus: Path) -> Intake:
 
 def intake_bytes(data: bytes, *, spelling: str, corpus: Path) -> Intake:
     """Take in the bytes of a picture that came inside a record."""
-    encoded = _encode(data, "the inline image")
+    encoded = as_png_or_jpeg(data, "the inline image")
     store(corpus, encoded.data, encoded.format)
     return Intake((_image(encoded, stored=True, root=-1, path=None, mtime_ns=0, name=None),), spelling=spelling)
 
 
-def _image(encoded: _Encoded, **place: Any) -> Image:
+def _image(encoded: EncodedImage, **place: Any) -> Image:
     return Image(
         sha256=hashlib.sha256(encoded.data).hexdigest(),
         format=encoded.format,
@@ -171,7 +174,7 @@ def store(corpus: Path, data: bytes, image_format: str) -> None:
     temporary.replace(place)
 
 
-def _encode(data: bytes, shown: str) -> _Encoded:
+def as_png_or_jpeg(data: bytes, shown: str) -> EncodedImage:
     """The picture as PNG or JPEG: its own bytes when they will do, else rendered to an 8-bit PNG."""
     if not data:
         raise RejectError("empty_image", f"{shown}: 0 bytes")
@@ -191,7 +194,7 @@ def _encode(data: bytes, shown: str) -> _Encoded:
             raise RejectError("unreadable_image", f"{shown}: {_plain(error)}") from None
 
 
-def _upright_8_bit(picture: Picture.Image, data: bytes, kind: str, shown: str) -> _Encoded:
+def _upright_8_bit(picture: Picture.Image, data: bytes, kind: str, shown: str) -> EncodedImage:
     width, height = picture.size
     if width * height > MAX_PIXELS:
         raise RejectError("too_large", f"{shown}: {width} x {height} pixels; the limit is {MAX_PIXELS:,}")
@@ -201,13 +204,13 @@ def _upright_8_bit(picture: Picture.Image, data: bytes, kind: str, shown: str) -
     # Pillow decodes a whole PNG to look for EXIF data behind the pixels, so ask only when there is any.
     upright = (kind == "png" and b"eXIf" not in data) or picture.getexif().get(_ORIENTATION, 1) == 1
     if kind in ("png", "jpeg") and upright and picture.mode in _ORDINARY_MODES and not _see_through(picture):
-        return _Encoded(data, kind, width, height, rendered=False)  # type: ignore[arg-type]
+        return EncodedImage(data, kind, width, height, rendered=False)  # type: ignore[arg-type]
     drawn = ImageOps.exif_transpose(picture)
     if drawn.mode not in _ORDINARY_MODES:
         drawn = drawn.convert("RGB") if drawn.mode in ("CMYK", "LAB", "HSV", "RGBX") else _to_8_bit(drawn)
     file = io.BytesIO()
     _opaque(drawn).save(file, "PNG", compress_level=6)
-    return _Encoded(file.getvalue(), "png", drawn.width, drawn.height, rendered=True)
+    return EncodedImage(file.getvalue(), "png", drawn.width, drawn.height, rendered=True)
 
 
 def _see_through(picture: Picture.Image) -> bool:

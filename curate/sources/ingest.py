@@ -24,7 +24,7 @@ from curate.schemas import FORMATS, ValidationError, expected_fields, problems, 
 from curate.sources.convert import to_sample
 from curate.sources.images import Intake, inline_prefix, intake_bytes, intake_file, intake_inline, sniff
 from curate.sources.locations import real_path, resolve
-from curate.sources.readers import BadRow, Row, read_rows
+from curate.sources.readers import TOO_DEEP, BadRow, Row, read_rows
 from curate.sources.rejects import Reject, RejectError
 from curate.sources.staging import Staging, close_staging, location_key
 from curate.sources.walk import Item, listing_hash, walk
@@ -196,7 +196,7 @@ class _Reader:
                 if isinstance(item, Reject):
                     yield _Unit(number, item.file, BadRow(item.row, item.reason, item.message))
                 elif item.use == "captioned":
-                    rows = _sidecar_rows(self._roots[number], item)
+                    rows = sidecar_rows(self._roots[number], item)
                     yield from (_Unit(number, item.path, row) for row in rows)
                 elif item.use != "bare_image":
                     path = self._roots[number] / item.path
@@ -216,6 +216,8 @@ class _Reader:
             found = problems(error)
             message = "; ".join(f"{p.field}: {p.message}" if p.field else p.message for p in found)
             reject = Reject(unit.file, unit.row.number, found[0].code, message)
+        except RecursionError:
+            reject = Reject(unit.file, unit.row.number, "too_deep", TOO_DEEP)
         return _Outcome(reject, tuple(locations))
 
     def _renamed(self, fields: dict[str, Any]) -> dict[str, Any]:
@@ -231,7 +233,7 @@ class _Reader:
         name = recognise(fields)
         if name is None:
             raise RejectError(
-                "unknown_format", f"the fields {_listed(fields)} fit no record format ({expected_fields()})"
+                "unknown_format", f"the fields {field_names(fields)} fit no record format ({expected_fields()})"
             )
         if name == "llamafactory":
             raise RejectError(
@@ -262,14 +264,15 @@ class _Reader:
                     real = real_path(self._roots[number] / item.path)
                     if real is None or is_referenced(location_key(number, _relative(real, self._roots[number], item))):
                         continue
-                    yield _undescribed(real, item.path)
+                    yield undescribed_image(real, item.path)
 
 
 def _relative(real: Path, root: Path, item: Item) -> str:
     return real.relative_to(root).as_posix() if real.is_relative_to(root) else item.path
 
 
-def _undescribed(path: Path, shown: str) -> Reject:
+def undescribed_image(path: Path, shown: str) -> Reject:
+    """What to say of a file that may be an image and has no text."""
     from curate.sources.dicom import is_dicom
 
     with path.open("rb") as file:
@@ -279,7 +282,7 @@ def _undescribed(path: Path, shown: str) -> Reject:
     return Reject(shown, 0, "image_without_text", "no record refers to this image and no .txt or .json lies beside it")
 
 
-def _sidecar_rows(root: Path, item: Item) -> Iterator[Row | BadRow]:
+def sidecar_rows(root: Path, item: Item) -> Iterator[Row | BadRow]:
     """The records that an image's sidecar files describe; a ``.txt`` gives the text that a ``.json`` may lack."""
     name = item.path.rsplit("/", 1)[-1]
     text: str | None = None
@@ -308,7 +311,8 @@ def _sidecar_rows(root: Path, item: Item) -> Iterator[Row | BadRow]:
         yield Row(row.number, fields)
 
 
-def _listed(fields: Mapping[str, Any]) -> str:
+def field_names(fields: Mapping[str, Any]) -> str:
+    """The names of a record's fields, for a message."""
     names = [repr(str(name)[:40]) for name in list(fields)[:8]]
     return ", ".join(names) + (", …" if len(fields) > 8 else "") if names else "(none)"
 

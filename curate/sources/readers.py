@@ -27,6 +27,8 @@ from curate.sources.images import sniff
 MAX_ROW_BYTES = 64 * 2**20
 """Longest line of a JSON-lines or CSV file; a longer one is rejected without being held in memory."""
 
+TOO_DEEP = "lists and objects are nested hundreds deep"
+
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".csv")
 _COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 _UTF8_BOM = b"\xef\xbb\xbf"
@@ -152,9 +154,12 @@ def parse_line(number: int, line: bytes) -> Row | BadRow:
         return BadRow(number, *_why_no_json(line, error))
     if not isinstance(fields, dict):
         return BadRow(number, "not_an_object", f"a row must be a JSON object, this is {_json_type(fields)}")
-    # Each key shows up once as '":'; equal counts prove that none was given twice, which no fast parser reports.
-    if len(_KEY.findall(line)) != _count_keys(fields) and (key := _duplicate_key(line)):
-        return BadRow(number, "duplicate_key", f"the field {key!r} is given twice")
+    try:
+        # Each key shows up once as '":'; equal counts prove that none was given twice, which no fast parser reports.
+        if len(_KEY.findall(line)) != _count_keys(fields) and (key := _duplicate_key(line)):
+            return BadRow(number, "duplicate_key", f"the field {key!r} is given twice")
+    except RecursionError:
+        return BadRow(number, "too_deep", TOO_DEEP)
     return Row(number, fields)
 
 
@@ -201,15 +206,20 @@ def _array(stream: io.RawIOBase, prefix: str = "item", *, multiple: bool = False
     items = ijson.items(stream, prefix, use_float=True, map_type=_Object, multiple_values=multiple, buf_size=2**16)
     try:
         for number, fields in enumerate(items, start=1):
-            if not isinstance(fields, dict):
-                yield BadRow(number, "not_an_object", f"a row must be a JSON object, this is {_json_type(fields)}")
-            elif key := _first_duplicate(fields):
-                yield BadRow(number, "duplicate_key", f"the field {key!r} is given twice")
-            else:
-                yield Row(number, fields)
+            yield _array_row(number, fields)
     except (ijson.JSONError, UnicodeDecodeError, ValueError) as error:
         message = " ".join(str(error).split())[:160]
         yield BadRow(number + 1, "invalid_json", f"the file breaks off here, the rest is unread: {message}")
+
+
+def _array_row(number: int, fields: Any) -> Row | BadRow:
+    if not isinstance(fields, dict):
+        return BadRow(number, "not_an_object", f"a row must be a JSON object, this is {_json_type(fields)}")
+    try:
+        key = _first_duplicate(fields)
+    except RecursionError:
+        return BadRow(number, "too_deep", TOO_DEEP)
+    return BadRow(number, "duplicate_key", f"the field {key!r} is given twice") if key else Row(number, fields)
 
 
 def _json_type(value: Any) -> str:

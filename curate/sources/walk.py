@@ -15,6 +15,8 @@ from curate.sources.rejects import Reject
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 _DICOM = frozenset({".dcm", ".dicom", ".ima"})
 _CAPTIONS = (".txt", ".json")
+_DATASET_DICT = "dataset_dict.json"
+"""Written by ``datasets.DatasetDict.save_to_disk`` beside the folders of its splits; they speak for themselves."""
 
 
 class Item(NamedTuple):
@@ -129,7 +131,7 @@ def _group(folder: str, files: list[str]) -> Iterator[Item | Reject]:
         if name in pictures:
             described = tuple(folder + sidecar for sidecar in pictures[name])
             yield Item("captioned" if described else "bare_image", folder + name, described)
-        elif name in sidecars:
+        elif name in sidecars or name == _DATASET_DICT:
             continue
         elif is_record_file(name):
             yield Item("records", folder + name)

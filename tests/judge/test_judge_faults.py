@@ -188,6 +188,18 @@ def test_a_server_that_never_answers_is_an_outage(corpus: Corpus) -> None:
     assert statuses(corpus) == ["not_asked"] * 4
 
 
+@pytest.mark.parametrize(("headers", "words"), [({}, "nothing got through"), ({"Retry-After": "3600"}, "asks to wait")])
+def test_an_endpoint_that_rejects_everything_is_not_stormed(
+    tmp_path: Path, headers: dict[str, str], words: str
+) -> None:
+    corpus = make_corpus(tmp_path / "c", texts(300))
+    summary, endpoint = judged(corpus, always(429, error("quota of the day is used up"), headers), patience=6.0)
+    assert (summary.status, summary.stop_kind, summary.scored) == (3, "outage", 0)
+    assert words in (summary.stopped or "")
+    assert len(endpoint.requests) < 100
+    assert summary.not_asked == {"stopped": 300}
+
+
 def test_an_outage_in_the_middle_keeps_what_was_answered(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path / "c", captions(tmp_path / "raw", 30), per_shard=8)
     left = 12

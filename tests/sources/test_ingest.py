@@ -352,3 +352,36 @@ def test_transparent_pictures_are_put_on_white_paper(raw: Path, alpha: int, rend
     assert image.stored is rendered
     shown = Image.open(io.BytesIO(Corpus.open(raw.parent / "curated").image_bytes(image)))
     assert shown.convert("RGB").getpixel((5, 5)) == ((255, 255, 255) if rendered else (10, 20, 30))
+
+
+@pytest.mark.parametrize("depth", [100, 300, 600, 1000, 2000])
+@pytest.mark.parametrize("name", ["r.jsonl", "r.json"])
+def test_deeply_nested_extra_fields_are_kept_or_rejected_but_never_crash(raw: Path, depth: int, name: str) -> None:
+    (raw / "a.png").write_bytes(retina())
+    nested = "[" * depth + "]" * depth
+    record = f'{{"image": "a.png", "text": "Caption.", "extra": {nested}}}'
+    (raw / name).write_text(record if name == "r.jsonl" else f"[{record}]")
+    counts, _, _ = ingest(raw)
+    assert counts["rows"] >= 1
+
+
+def test_infinite_answers_from_parquet_are_rejected(raw: Path) -> None:
+    table = pa.table({"query": ["How long?"], "answer": [float("nan")], "query_type": ["numeric"]})
+    pq.write_table(table, raw / "q.parquet")
+    _, samples, rejects = ingest(raw)
+    assert samples == []
+    assert rejects[0]["file"] == "q.parquet"
+
+
+def test_a_saved_dataset_dict_is_its_splits(raw: Path) -> None:
+    for split in ("train", "test"):
+        folder = raw / "saved" / split
+        folder.mkdir(parents=True)
+        table = pa.table({"image": [{"bytes": retina(), "path": None}], "text": [f"In {split}."]})
+        with pa.OSFile(str(folder / "data.arrow"), "wb") as file, pa.ipc.new_stream(file, table.schema) as out:
+            out.write_table(table)
+        (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
+        (folder / "dataset_info.json").write_text("{}")
+    (raw / "saved" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    _, samples, rejects = ingest(raw)
+    assert (len(samples), rejects) == (2, [])

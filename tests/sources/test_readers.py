@@ -42,6 +42,7 @@ def test_json_lines_with_bom_crlf_and_blank_lines(tmp_path: Path) -> None:
         (b"[1, 2]", "not_an_object"),
         (b"null", "not_an_object"),
         (b'{"a":1', "invalid_json"),
+        (b'{"a":' + b"[" * 1000 + b"]" * 1000 + b"}", "too_deep"),
         (b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", "invalid_json"),
     ],
 )

@@ -19,7 +19,7 @@ from PIL import Image as Picture
 
 from curate.engine import usable_cores
 from curate.sources.dicom import DicomError, is_dicom, read_dicom
-from curate.sources.images import MAX_BYTES, MAX_DICOM_FRAMES, MAX_PIXELS, _encode, inline_prefix, sniff
+from curate.sources.images import MAX_BYTES, MAX_DICOM_FRAMES, MAX_PIXELS, as_png_or_jpeg, inline_prefix, sniff
 from curate.sources.locations import resolve
 from curate.sources.rejects import RejectError
 from curate.sources.staging import location_key
@@ -90,7 +90,7 @@ class ImageChecks:
                 _check_dicom(None if place.trainer else path, shown)
                 _check_suffix("dicom", suffix, shown)
             else:
-                _encode(data, shown)
+                as_png_or_jpeg(data, shown)
                 if self._decode:
                     _decode_fully(data, shown)
                 _check_suffix(sniff(data[:16]) or "", suffix, shown)

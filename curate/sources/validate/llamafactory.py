@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from curate.schemas import IMAGE_PLACEHOLDER, shown
-from curate.sources.readers import BadRow, Row
-from curate.sources.validate.quick import careful_line
+from curate.sources.readers import BadRow, Row, parse_line
 from curate.sources.validate.rows import Pictured, Table
 from curate.sources.validate.session import Session
 from curate.sources.validate.sharegpt import ELSEWHERE, EntryError, sharegpt_layout
@@ -56,7 +55,7 @@ def is_dataset_info(path: Path) -> bool:
 
 def _parsed(path: Path) -> Row | BadRow:
     try:
-        return careful_line(0, path.read_bytes())
+        return parse_line(0, path.read_bytes())
     except OSError as error:
         return BadRow(0, "unreadable_file", f"it can't be read: {error.strerror}")
 

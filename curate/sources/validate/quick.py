@@ -9,21 +9,12 @@ import orjson
 from pydantic import TypeAdapter
 
 from curate.schemas import FORMATS, LlamaFactoryMessage, Message, ValidationError, WireRecord
-from curate.sources.readers import BadRow, Row, parse_line
+from curate.sources.readers import Row, parse_line
 
-TOO_DEEP = "lists and objects are nested hundreds deep"
 _MAX_SHAPES = 4096
 _TWO_STRINGS = frozenset({Message, LlamaFactoryMessage})
 """Records of two required strings and nothing else, unless they have fields of their own."""
 _NO_JSON = -(2**40)
-
-
-def careful_line(number: int, line: bytes) -> Row | BadRow:
-    """One line of JSON as a row; a broken row where its values lie deeper in each other than Python's stack reaches."""
-    try:
-        return parse_line(number, line)
-    except RecursionError:
-        return BadRow(number, "too_deep", TOO_DEEP)
 
 
 class QuickLines:
@@ -61,7 +52,7 @@ class QuickLines:
         if line.count(b'"') == marks or _unescaped_marks(line) == marks:
             if not numbers or _is_json(line):
                 return record
-        elif isinstance(careful_line(number, line), Row):
+        elif isinstance(parse_line(number, line), Row):
             return record
         return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,11 +22,11 @@ from curate.schemas import (
     recognise,
 )
 from curate.sources.images import inline_prefix
-from curate.sources.ingest import _listed
-from curate.sources.readers import MAX_ROW_BYTES, BadRow, Row, read_rows
+from curate.sources.ingest import field_names
+from curate.sources.readers import MAX_ROW_BYTES, TOO_DEEP, BadRow, Row, parse_line, read_rows
 from curate.sources.validate.column_types import ColumnTypes
 from curate.sources.validate.images import ImageChecks, Place, Verdict
-from curate.sources.validate.quick import TOO_DEEP, QuickLines, careful_line
+from curate.sources.validate.quick import QuickLines
 from curate.sources.validate.report import Report, Severity
 from curate.sources.validate.verl import cell_reference, unknown_query_type, verl_problems
 
@@ -148,7 +147,7 @@ class RowChecks:
                 if image_field is None or not self._is_fine(getattr(record, image_field)):
                     self._accept(number, quick.name, record, offset)
             elif line.strip():
-                name, record = self._row(careful_line(number, line), offset)
+                name, record = self._row(parse_line(number, line), offset)
                 if name and record and self._table.adapt is None:
                     if quick is None or quick.name != name:
                         quick = QuickLines(name)
@@ -174,7 +173,7 @@ class RowChecks:
         fields = self._table.adapt(row.fields) if self._table.adapt else row.fields
         name = self._table.format or recognise(fields)
         if name is None:
-            message = f"the fields {_listed(fields)} fit no record format ({expected_fields()})"
+            message = f"the fields {field_names(fields)} fit no record format ({expected_fields()})"
             self._add("error", row.number, "unknown_format", message)
             return None, None
         try:
@@ -232,9 +231,6 @@ class RowChecks:
         if record.query_type not in self._known_types:
             message = unknown_query_type(record.query_type, self._known_types)
             self._add("warning", number, "unknown_query_type", message, "query_type")
-        answers = record.answer if isinstance(record.answer, list) else [record.answer]
-        if any(isinstance(answer, float) and not math.isfinite(answer) for answer in answers):
-            self._add("error", number, "not_a_number", "NaN or infinite: no response can be compared with it", "answer")
 
     def _verl(self, number: int, record: VerlRow) -> None:
         for severity, problem in verl_problems(

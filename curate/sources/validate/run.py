@@ -10,7 +10,7 @@ from typing import Literal
 from curate.corpus import UserError
 from curate.rewards import RewardError, known_types
 from curate.schemas import FORMATS
-from curate.sources.ingest import _sidecar_rows, _undescribed
+from curate.sources.ingest import sidecar_rows, undescribed_image
 from curate.sources.locations import real_path
 from curate.sources.readers import SUFFIXES, is_record_file
 from curate.sources.rejects import Reject
@@ -131,7 +131,7 @@ def _check_captioned(root: Path, item: Item, table: Table, session: Session) -> 
     group = f"{table.path.parent}/"
     table = Table(table.path, table.file, table.place, group, format=table.format, adapt=table.adapt)
     session.report.files += 1
-    RowChecks(table, session.images, session.report).rows(_sidecar_rows(root, item), session.tick)
+    RowChecks(table, session.images, session.report).rows(sidecar_rows(root, item), session.tick)
 
 
 def _outside(folders: Sequence[str], items: Iterator[Item | Reject]) -> Iterator[Item | Reject]:
@@ -150,7 +150,7 @@ def _check_undescribed(root: Path, session: Session) -> None:
         real = [real_path(root / item.path) or root / item.path for item in batch]
         for item, path, found in zip(batch, real, session.images.among_found(real), strict=True):
             if not found:
-                reject = _undescribed(path, str(root / item.path))
+                reject = undescribed_image(path, str(root / item.path))
                 group = f"{(root / item.path).parent}/"
                 session.report.add("warning", reject.file, 0, reject.reason, reject.message, group=group)
 

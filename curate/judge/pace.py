@@ -68,10 +68,8 @@ class Pace:
         self._fastest = math.inf
         self._proven = 0
         self._proves_from = 0  # What was served before an overload says nothing about what is served after it.
-        self._within, self._beyond = (
-            Tally(),
-            Tally(),
-        )  # Calls started with no more, and with more, than proven in flight.
+        self._within = Tally()  # Calls started with no more in flight than is proven to be served.
+        self._beyond = Tally()  # Calls started with more.
         self._evidence = Tally()  # What the ceiling rests on.
         self._pause = FIRST_PAUSE
         self._room = 0  # Growth that answers have earned.
@@ -184,9 +182,8 @@ class Pace:
         """Take up the room that answers have earned, at most as much as doubles the limit in an answer's time."""
         if not self._room or self.ceiling is not None:
             return
-        grown = int(
-            min(self._room, (now - self._grown_at) * self.limit / self._fastest, self.maximum - int(self.limit))
-        )
+        earned = min(self._room, (now - self._grown_at) * self.limit / self._fastest)
+        grown = int(min(earned, self.maximum - int(self.limit)))
         if grown:
             self.limit += grown
             self._room -= grown

@@ -66,14 +66,15 @@ def judge_corpus(
 
 
 def estimate_corpus(corpus: Corpus, options: JudgeOptions) -> JudgeEstimate:
-    """What :func:`judge_corpus` would ask, and what that would cost; nothing is sent or written but an empty journal.
+    """What :func:`judge_corpus` would ask, and what that would cost; nothing is sent.
 
     Raises UserError like it.
     """
     options.check()
     chosen = choose(corpus, options)
     estimate = JudgeEstimate()
-    journal = Journal(corpus.path / "journal")
+    folder = corpus.path / "journal"
+    journal = Journal(folder) if folder.exists() else None
     try:
         planner = Planner(options, journal)
         for shard in corpus.shards():
@@ -82,7 +83,8 @@ def estimate_corpus(corpus: Corpus, options: JudgeOptions) -> JudgeEstimate:
             while chunk := list(islice(samples, CHUNK)):
                 estimate.add(planner.plan(chunk, picked), options)
     finally:
-        journal.close()
+        if journal is not None:
+            journal.close()
     return estimate
 
 

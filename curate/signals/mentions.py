@@ -22,14 +22,14 @@ _LETTER_OR_NUMBER = r"(?:\d{1,3}(?!\d)[A-Ha-h]?\b|[A-H](?![\w.]*\w))"
 
 # "Image 2", "Figures 1 and 3", "images A-D", "Fig. 2b", "panel b", 图3
 _LABEL = re.compile(
-    r"\b(?i:images?|figures?|figs?\.?|pictures?|photos?|photographs?|panels?)\s*(?i:no\.?\s*)?"
+    r"\b(?i:images?|figures?|figs?\.?|pictures?|photos?|photographs?|panels?)\s{0,3}(?i:no\.?\s{0,3})?"
     rf"(?P<items>{_LETTER_OR_NUMBER}"
-    rf"(?:\s*(?:,\s*(?:and\s)?|&|-|–|—|\band\b|\bor\b|\bto\b|\bthrough\b)\s*{_LETTER_OR_NUMBER})*)"
+    rf"(?:\s{{0,3}}(?:,\s?(?:and\s)?|&|-|–|—|\band\b|\bor\b|\bto\b|\bthrough\b)\s{{0,3}}{_LETTER_OR_NUMBER})*)"
     r"|\b(?i:panel)\s+(?P<small>[a-h])\b"
     r"|图\s*(?P<chinese>\d{1,3})"
 )
 _LABEL_ITEM = re.compile(r"\d+|\b[A-Ha-h]\b")
-_OWN_LABEL = re.compile(r"^\s*(?:figure|fig\.?|image|图)\s*(\d{1,3})\b", re.IGNORECASE | re.MULTILINE)
+_OWN_LABEL = re.compile(r"^[ \t]*(?:figure|fig\.?|image|图)\s{0,3}(\d{1,3})\b", re.IGNORECASE | re.MULTILINE)
 
 # "the second image", "3rd axial panel", "both images", "these two radiographs", 第二张图, 两张图片
 _COUNTS = re.compile(
@@ -106,7 +106,7 @@ def _is_missing(label: re.Match[str], images: int, own: set[int]) -> bool:
 
 
 def _number(word: str) -> int:
-    return int(word) if word.isdigit() else _NUMBERS[word.lower()]
+    return int(word) if word.isdigit() else _NUMBERS[word.casefold()]
 
 
 def _distinct(spans: list[tuple[int, int]]) -> int:

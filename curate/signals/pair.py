@@ -54,7 +54,7 @@ def measure_pairs(
 ) -> pl.DataFrame:
     """The ``pair_*`` columns of a samples table; ``codes`` is of :func:`dicom_codes`."""
     by_sample = turns.group_by("row").agg(
-        pl.col("text").str.join("\n"), placed=pl.col("images").explode(empty_as_null=True).drop_nulls().n_unique()
+        pl.col("text").str.join("\n"), placed=pl.col("images").explode().drop_nulls().n_unique()
     )
     rows = pl.DataFrame({"row": pl.int_range(len(images), dtype=pl.UInt32, eager=True), "images": images})
     frame = rows.join(by_sample, on="row", how="left", maintain_order="left").with_columns(

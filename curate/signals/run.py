@@ -61,12 +61,13 @@ def measure_corpus(
     cannot be read. An interrupted run leaves whole shards only; the next one goes on with the others.
     """
     shards = corpus.shards()
-    todo = [shard for shard in shards if not is_current(corpus, shard)]
-    _put_aside(corpus, shards)
-    total = sum(_rows(shard) for shard in shards)
+    expected = {shard.name: _fingerprint(shard) for shard in shards}
+    made_from = _put_aside(corpus, expected)
+    todo = [shard for shard in shards if made_from.get(shard.name) != expected[shard.name]]
     summary = SignalsSummary()
     for shard in sorted(set(shards) - set(todo)):
         summary = summary.plus(_counts(corpus.facts_shard("signals", shard), measured=0))
+    total = summary.samples + sum(_rows(shard) for shard in todo)
     progress(summary.samples, total)
     for _, counts in map_shards(partial(measure_shard, corpus.path), todo, workers=workers):
         summary = summary.plus(counts)
@@ -125,20 +126,26 @@ def _unreadable(shard: Path, error: Exception) -> UserError:
     return UserError(f"{shard} cannot be read ({cause}): remove the corpus and ingest again")
 
 
-def _put_aside(corpus: Corpus, shards: list[Path]) -> None:
-    """Move the signals of samples that are gone or changed out of the way, and remove half-written shards."""
-    expected = {shard.name: _fingerprint(shard) for shard in shards}
-    aside = corpus.path / "signals" / _EARLIER
-    for leftover in (corpus.path / "signals").glob(".part-*.tmp"):
+def _put_aside(corpus: Corpus, expected: dict[str, str]) -> dict[str, str]:
+    """Move the signals of samples that are gone or changed out of the way, and remove half-written shards.
+
+    ``expected`` holds a fingerprint for each samples shard; returns those of the signals shards that stay.
+    """
+    folder = corpus.path / "signals"
+    staying = {}
+    for leftover in folder.glob(".part-*.tmp"):
         leftover.unlink()
-    for facts in sorted((corpus.path / "signals").glob("part-*.parquet")):
+    for facts in sorted(folder.glob("part-*.parquet")):
         made_from = shard_fingerprint(facts)
         if made_from is None:
             facts.unlink()
-        elif made_from.removesuffix(_INCOMPLETE) != expected.get(facts.name):
-            aside.mkdir(exist_ok=True)
+        elif made_from.removesuffix(_INCOMPLETE) == expected.get(facts.name):
+            staying[facts.name] = made_from
+        else:
+            (folder / _EARLIER).mkdir(exist_ok=True)
             version = hashlib.sha256(made_from.encode()).hexdigest()[:16]
-            facts.replace(aside / f"{facts.stem}.{version}.parquet")
+            facts.replace(folder / _EARLIER / f"{facts.stem}.{version}.parquet")
+    return staying
 
 
 def _known_rows(facts: Path, keys: list[str]) -> pa.Table:

@@ -34,20 +34,25 @@ def read_turns(table: pa.Table) -> pl.DataFrame:
     the last part), target.
     """
     samples = pl.DataFrame(pl.from_arrow(table.select(["kind", "turns"]))).with_row_index("row")
-    turns = samples.explode("turns").drop_nulls("turns").unnest("turns").filter(pl.col("role") != "system")
+    turns = (
+        samples.explode("turns")
+        .drop_nulls("turns")
+        .unnest("turns")
+        .filter(pl.col("role") != "system")
+        .with_row_index("turn")
+    )
     texts = pl.col("parts").list.eval(pl.element().struct.field("text"))
     images = pl.col("parts").list.eval(pl.element().struct.field("image"))
-    role, last = pl.col("role"), pl.int_range(pl.len()).over("row")
-    asked = (role == "user") & (last == pl.when(role == "user").then(last).max().over("row"))
-    answered = (role == "assistant").any().over("row") & (pl.col("kind") != "query")
+    role, turn = pl.col("role"), pl.col("turn")
     learned = (role == "document") | ((role == "assistant") & (pl.col("kind") != "query"))
+    asked = turn == pl.when(role == "user").then(turn).max().over("row")
     return turns.select(
         "row",
         "role",
         text=texts.list.drop_nulls().list.join("\n"),
         images=images.list.drop_nulls(),
         before_image=images.list.last().is_not_null(),
-        target=learned | (asked & ~answered),
+        target=learned | (asked.fill_null(value=False) & ~learned.any().over("row")),
     )
 
 

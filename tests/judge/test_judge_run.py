@@ -13,7 +13,7 @@ from judge.endpoint import Endpoint, always, reply, replying
 from support.corpora import caption, captions, make_corpus, picture, store, texts
 
 import curate.judge
-from curate.corpus import Corpus, Sample, UserError
+from curate.corpus import Corpus, Sample, Turn, UserError
 from curate.judge import FREE, ImageBound, JudgeSummary, Price, estimate_corpus, judge_corpus, load_rubrics
 
 BUILT_IN = Path(curate.judge.__file__).parent / "rubrics"
@@ -56,6 +56,29 @@ def test_scores_every_sample_and_derives_the_verdict(tmp_path: Path, samples: li
     assert summary.cost == pytest.approx(16 * (1000 * 1.0 + 100 * 10.0) / 1e6)
     assert summary.decided == {"accept": 16}
     assert summary.mode == "json_schema"
+
+
+def test_every_kind_is_asked_by_its_own_rubric(tmp_path: Path) -> None:
+    root = tmp_path / "raw"
+    (one,) = captions(root, 1)
+    turns = {
+        "image_caption": one.turns,
+        "interleaved": (Turn("document", ("Before it.", 0, "After it.")),),
+        "conversation": (Turn("user", (0, "What is it?")), Turn("assistant", ("A chest radiograph.",))),
+        "query": (Turn("user", (0, "Is there an effusion?")),),
+    }
+    samples = [
+        replace(one, kind=kind, turns=turn, id="", answer=("no",) if kind == "query" else (), query_type="yes_no")
+        for kind, turn in turns.items()
+    ]
+    corpus = make_corpus(tmp_path / "c", samples)
+    rubrics = load_rubrics()
+    with Endpoint() as endpoint:
+        assert judge_corpus(corpus, options(endpoint.url)).status == 0
+        for request in endpoint.requests:
+            kind = next(kind for kind in turns if f"begins: {kind} ===" in request.user[0]["text"])
+            assert rubrics[kind].title in request.body["messages"][0]["content"]  # type: ignore[index]
+    assert verdicts(corpus)["judge_rubric"].to_list() == [rubrics[sample.kind].hash for sample in samples]
 
 
 def test_a_rerun_asks_nothing_even_without_the_journal(tmp_path: Path, samples: list[Sample]) -> None:

@@ -191,6 +191,7 @@ class Asker:
             raise StoppedError
         cost = 0.0
         try:
+            await self._journal.room(self._options.concurrency)
             call = await self._limiter.start(urgent=urgent)
             summary.requests += 1
             try:

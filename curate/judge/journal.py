@@ -40,6 +40,7 @@ class Journal:
         self._recent: dict[bytes, int] = {}
         self._waiting: list[tuple[bytes, bytes, bool, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
+        self._unwritten = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
             paths = sorted(folder.glob("segment-*.jsonl")) or [self._path(0)]
@@ -88,7 +89,16 @@ class Journal:
         self._waiting.append((bytes.fromhex(key), line, ok, done))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_waiting())
-        await asyncio.shield(done)
+        self._unwritten += 1
+        try:
+            await asyncio.shield(done)
+        finally:
+            self._unwritten -= 1
+
+    async def room(self, most: int) -> None:
+        """Wait for the disk while ``most`` answers are on their way to it: they are what a crash would lose."""
+        while self._unwritten >= most and self._writing is not None:
+            await asyncio.wait({self._writing})
 
     async def _write_waiting(self) -> None:
         try:

@@ -230,7 +230,7 @@ COLUMNS = (
         "",
         "null without DICOM modality, or when the text names none",
         "The text, or a query's reference answer, names modalities, and none of them can be what the DICOM header "
-        "says.",
+        "says. Sentences about another examination (recommended, compared, previous) do not count against it.",
         "Captions that belong to another image.",
     ),
     Column(

@@ -52,13 +52,15 @@ def boilerplate(text: pl.Expr, *, caption: pl.Expr) -> pl.Expr:
     Hardly anything: fewer than 6 letters, or 15 % of those it had (a Chinese character counts 3). Numbers of figures
     are furniture only where ``caption`` is true: "Image 2" may well be an answer.
     """
-    return pl.when(caption).then(_hardly_more(text, f"{_FURNITURE}|{_LABEL}")).otherwise(_hardly_more(text, _FURNITURE))
-
-
-def _hardly_more(text: pl.Expr, furniture: str) -> pl.Expr:
-    rest = text.str.replace_all(f"(?i){furniture}", " ")
+    rest = text.str.replace_all(_pattern(_FURNITURE), " ")
+    rest = pl.when(caption).then(rest.str.replace_all(_pattern(_LABEL), " ")).otherwise(rest)
     before, after = _letters(text), _letters(rest)
     return (rest != text) & ((after < _FEW_LETTERS) | (after < _SMALL_SHARE * before))
+
+
+def _pattern(furniture: str) -> str:
+    """Any case; and borders of ASCII words, because those of Unicode keep the regex engine from its fast path."""
+    return f"(?i){furniture}".replace(r"\b", r"(?-u:\b)")
 
 
 def _letters(text: pl.Expr) -> pl.Expr:

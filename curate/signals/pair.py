@@ -16,13 +16,26 @@ import pyarrow as pa
 
 from curate.signals.words import BODY_PARTS, MODALITIES, REGIONS, Names
 
+_SENTENCE = re.compile(r"[.;\n。；]")
+_OTHER_EXAMINATION = re.compile(
+    r"recommend|suggest|advis|consider|further|follow[- ]?up|correlat|prior|previous|earlier|subsequent|compar"
+    r"|(?:may|might|could|would|should) be|建议|复查|对比|进一步",
+    re.IGNORECASE,
+)
+"""Sentences that speak of another examination: one that was done, or should be."""
+
 _CODE_WORD = re.compile(r"[A-Z]+")
 _KNOWN_MODALITIES = frozenset[str]().union(*MODALITIES.fits)
 
 
 def modality_conflict(text: str, modality: str) -> bool | None:
     """Whether ``text`` names modalities, but none like the DICOM code ``modality``; None when nothing can be said."""
-    return _conflict(MODALITIES, text, frozenset({modality}) & _KNOWN_MODALITIES)
+    shown = frozenset({modality}) & _KNOWN_MODALITIES
+    conflict = _conflict(MODALITIES, text, shown)
+    if conflict:
+        about_this = [sentence for sentence in _SENTENCE.split(text) if not _OTHER_EXAMINATION.search(sentence)]
+        conflict = _conflict(MODALITIES, "\n".join(about_this), shown)
+    return conflict
 
 
 def body_part_conflict(text: str, body_part: str) -> bool | None:

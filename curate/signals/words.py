@@ -25,8 +25,13 @@ class Names:
     def of(cls, *entries: Entry) -> Names:
         terms = [(term, number) for number, (_, terms) in enumerate(entries) for term in terms]
         terms.sort(key=lambda entry: -len(entry[0]))
+        terms.sort(key=lambda entry: not entry[0].isascii())
         fits = tuple(frozenset(entries[number][0].split()) for _, number in terms)
-        return cls(re.compile("|".join(f"({_regex(term)})" for term, _ in terms)), fits)
+        words = "|".join(f"({_regex(term)})" for term, _ in terms if term.isascii())
+        characters = "|".join(f"({term})" for term, _ in terms if not term.isascii())
+        # What all words need is asked once, not for each: most places in a text are no start of a word.
+        pattern = rf"(?<![A-Za-z0-9])(?=[A-Za-z])(?:{words})(?![A-Za-z0-9])|(?=[^\x00-\x7f])(?:{characters})"
+        return cls(re.compile(pattern), fits)
 
     def in_text(self, text: str) -> list[frozenset[str]]:
         """What each name found in ``text`` may be said of."""
@@ -35,11 +40,8 @@ class Names:
 
 
 def _regex(term: str) -> str:
-    if not term.isascii():
-        return term
     words = re.escape(term).replace(r"\ ", "[ -]?").replace(r"\*", "[A-Za-z]*")
-    bounded = rf"(?<![A-Za-z0-9]){words}(?![A-Za-z0-9])"
-    return f"(?i:{bounded})" if term.islower() else bounded
+    return f"(?i:{words})" if term.islower() else words
 
 
 MODALITIES = Names.of(

@@ -62,10 +62,10 @@ def test_kill_minus_nine_loses_nothing(tmp_path: Path, seed: int) -> None:
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
         assert json.loads(out)["reused"] >= len(kept)
-        # Whatever was asked more than once was in flight when the process was killed.
+        # Whatever was asked more than once was in flight, or on its way to the disk, when the process was killed.
         times = [sum(request.code == code for request in endpoint.requests) for code in journaled(corpus)]
         assert len(times) == 120
-        assert sum(times) - 120 <= KILLS * 8
+        assert sum(times) - 120 <= KILLS * 2 * 8
         judge_corpus(uninterrupted, options(endpoint.url))
     assert verdicts(corpus).equals(verdicts(uninterrupted))
     assert not list(corpus.path.rglob("*.tmp"))

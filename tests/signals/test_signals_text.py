@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 from hand_made import caption, conversation, document, measured, query, sample, stored
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.pictures import distinct
 
 from curate.corpus import Image
 from curate.signals.endings import cut_off
 from curate.signals.mentions import missing_images
+from curate.signals.pair import body_part_conflict, modality_conflict
 from curate.signals.text import language, repetition
 
 
@@ -158,6 +161,7 @@ def test_cut_off_looks_at_what_a_model_learns_to_say(tmp_path: Path, image: Imag
         ("两张图片均显示结节。", 1, 1),
         ("结节见图3。", 1, 1),
         ("图1 胸片", 1, 0),
+        ("The \u017fecond image", 1, 1),
         ("", 0, 0),
     ],
 )
@@ -165,6 +169,43 @@ def test_mentions_of_images_that_are_not_there(text: str, images: int, mentions:
     assert missing_images(text, images) == mentions
 
 
+TROUBLE = [
+    *(
+        "image",
+        "Image 2",
+        "second",
+        "\u017fecond",
+        "Fig. ",
+        "both",
+        "panel",
+        "A",
+        "-",
+        ",",
+        "(",
+        "<think>",
+        "</think>",
+        ":",
+    ),
+    *(
+        "图",
+        "第",
+        "二",
+        "张",
+        "两张图",
+        "和",
+        "。",
+        " ",
+        "\n",
+        "\x00",
+        "\u212a",
+        "\u0661",
+        "²",
+        "\ufeff",
+        "e\u0301",
+        "🫀",
+        "CT",
+    ),
+]
 BOILERPLATE = [
     "Figure 2.",
     "Fig. 3A-C",
@@ -295,6 +336,26 @@ def test_what_is_looked_at_in_queries(tmp_path: Path, image: Image) -> None:
     assert row["text_chars"] == len("Which is right?")
     assert not row["text_cut_off"]
     assert not row["text_boilerplate"]
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(TROUBLE) | st.text(max_size=8), max_size=30).map("".join), st.integers(0, 3))
+def test_no_text_is_too_strange(text: str, images: int) -> None:
+    assert cut_off(text) in (True, False)
+    assert missing_images(text, images) >= 0
+    assert 0 <= repetition(text) <= 1
+    assert (language(text)[0] is None) == (language(text)[1] is None)
+    for found in (modality_conflict(text, "CT"), body_part_conflict(text, "CHEST")):
+        assert found in (True, False, None)
+
+
+@pytest.mark.parametrize("piece", [" ", "\n", "a", "图", "(", ". A", "image 1, ", "see the ", "second ", "1"])
+def test_long_runs_of_one_thing_take_linear_time(tmp_path: Path, image: Image, piece: str) -> None:
+    rows = measured(
+        tmp_path / "curated",
+        *(caption(f"{start}{piece * 60_000}", image) for start in ("", "image 1,", "shown in the", "copyright")),
+    )
+    assert len(rows) == 4
 
 
 def test_a_very_long_text_is_measured(tmp_path: Path, image: Image) -> None:

@@ -20,6 +20,7 @@ demo: $(STAMP)
 	$(BIN)/curate export demo/curated --format llamafactory-sft -o demo/exports/llamafactory-sft
 	$(BIN)/curate export demo/curated --format verl -o demo/exports/verl
 	$(BIN)/curate validate demo/exports/llamafactory-cpt demo/exports/llamafactory-sft demo/exports/verl
+	@echo "Corpus: demo/curated  Exports: demo/exports  Your own data: source $(BIN)/activate, then curate score RAW --judge"
 
 test: $(STAMP)
 	$(BIN)/python -m pytest tests

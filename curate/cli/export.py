@@ -104,10 +104,7 @@ def _tell(summary: ExportSummary, directory: Path) -> None:
         say("No sample was judged: selected by signals alone.")
     elif summary.unjudged:
         reasons = ", ".join(f"{status} {count:,}" for status, count in summary.unjudged.items())
-        say(
-            f"Selected without a score: {sum(summary.unjudged.values()):,} ({reasons}); --require-verdict drops them, "
-            "curate score --judge asks again."
-        )
+        say(f"Selected without a score: {sum(summary.unjudged.values()):,} ({reasons}); --require-verdict drops them.")
     table("Of another kind", ("kind", "samples"), summary.other_kinds.items(), numbers=(1,))
     table("Skipped", ("reason", "samples"), summary.skipped.items(), numbers=(1,))
     for sentence in summary.skipped_examples:

@@ -62,9 +62,10 @@ def _columns(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
 
 def ingest_with_progress(inputs: list[Path], corpus: Corpus, options: IngestOptions) -> IngestSummary:
     """Ingest while a line on stderr says how far it is; then say what came of it."""
-    from curate.cli.console import console
+    from curate.cli.console import console, say
     from curate.sources.ingest import ingest
 
+    before = corpus.info.roots
     with console.status("reading …") as status:
         summary = ingest(
             inputs,
@@ -73,6 +74,11 @@ def ingest_with_progress(inputs: list[Path], corpus: Corpus, options: IngestOpti
             lambda rows, samples: status.update(f"reading … {rows:,} rows, {samples:,} samples"),
         )
     tell(summary, corpus)
+    if before and before != corpus.info.roots:
+        say(
+            f"Note: {corpus.path} held the samples of {', '.join(before)}; it now holds those of "
+            f"{', '.join(corpus.info.roots)} instead. A corpus of its own for each: -o DIRECTORY"
+        )
     return summary
 
 

@@ -87,4 +87,6 @@ def _tell(summary: JudgeSummary, options: JudgeOptions) -> None:
     if summary.stopped:
         say(f"Stopped: {summary.stopped}. Everything answered is kept; the same command goes on from here.")
     elif failed:
-        say("Failed samples have no score; the same command asks for them again.")
+        say("The same command asks again for the samples that failed.")
+    if failed or (summary.stopped and left_out):
+        say("Samples that could not be judged now keep an earlier score where they have one.")

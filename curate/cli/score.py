@@ -74,8 +74,9 @@ def command(
     from curate.cli.console import print_json, say
     from curate.corpus import Corpus
 
-    if judging["dry_run"] and not judge:
-        raise click.UsageError("--dry-run says what --judge would take: give both")
+    given = [name for name in _JUDGE_ONLY if judging[name]]
+    if given and not judge:
+        raise click.UsageError(f"{_JUDGE_ONLY[given[0]]} is about the judge: add --judge")
     options = _judge_options(judging) if judge else None
     counts: dict[str, Any] = {}
     is_corpus = (source / "corpus.json").is_file()
@@ -99,6 +100,21 @@ def command(
     if as_json:
         print_json(counts)
     return status
+
+
+_JUDGE_ONLY = {
+    "judge_model": "--judge-model",
+    "judge_url": "--judge-url",
+    "rubrics": "--rubric",
+    "requests_per_minute": "--requests-per-minute",
+    "tokens_per_minute": "--tokens-per-minute",
+    "sample": "--sample",
+    "budget": "--budget",
+    "price": "--price",
+    "prices": "--prices",
+    "dry_run": "--dry-run",
+    "declared": "--declare-deidentified",
+}
 
 
 def _judge_options(judging: dict[str, Any]) -> JudgeOptions:
@@ -171,7 +187,8 @@ def _estimate(corpus: Corpus, options: JudgeOptions) -> tuple[int, dict[str, Any
         f"{estimate.samples:,} samples = {estimate.requests:,} to ask + {estimate.reused:,} answered already "
         f"+ {estimate.refused:,} refused + {estimate.not_asked:,} outside --sample"
     )
-    return 0, asdict(estimate)
+    counts = asdict(estimate)
+    return 0, counts | {"cost_usd": counts.pop("cost")}
 
 
 def _judge(corpus: Corpus, options: JudgeOptions) -> tuple[int, dict[str, Any]]:

@@ -71,9 +71,7 @@ class Corpus:
         try:
             info = CorpusInfo.model_validate_json((path / "corpus.json").read_bytes())
         except FileNotFoundError:
-            raise UserError(
-                f"{path} is no corpus (it has no corpus.json); make one with: curate ingest RAW -o {path}"
-            ) from None
+            raise UserError(f"{path} is no corpus (it has no corpus.json); make one with: curate score RAW") from None
         except NotADirectoryError:
             raise UserError(f"{path} is a file, not a corpus directory") from None
         except ValidationError as error:

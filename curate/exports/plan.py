@@ -120,7 +120,7 @@ class _UnknownTypes:
             )
             raise UserError(
                 f"no reward is known for query_type {found}; known are {', '.join(self._known)}. Change the "
-                "records, or leave them out with --where \"query_type IN ('choice', 'exact')\""
+                f"records, or leave them out with --where \"query_type <> '{next(iter(self._counts))}'\""
             )
 
 

@@ -84,9 +84,12 @@ class VerlWriter:
             "no question": ~speaks(turns, USER),
             "picture in the system message, which trainers leave out": system_shows_image(turns),
             "no answer": lengths(table.column("answer").combine_chunks()) == 0,
-            "no response could match its answer": _unanswerable(table),
         }
         table = self._job.without(table, problems)
+        why = _unanswerable(table)
+        hopeless = np.array([bool(sentence) for sentence in why], dtype=bool)
+        self._job.skip(table, hopeless, "no response could match its answer", why)
+        table = table.filter(pa.array(~hopeless))
         if self._embed:
             for batch, data, failed in self._job.pictures.read_ahead(batches_by_picture_size(table)):
                 self._write(self._job.without_failed(batch, failed), split, data)
@@ -215,16 +218,16 @@ def _reward_settings(table: pa.Table) -> list[pa.Array]:
     return columns
 
 
-def _unanswerable(table: pa.Table) -> npt.NDArray[np.bool_]:
-    """For each sample whether no response could ever match its reference: every reward would be the same."""
+def _unanswerable(table: pa.Table) -> list[str]:
+    """For each sample why no response could ever match its reference, or "": every reward would be the same."""
     settings = [column.to_pylist() for column in _reward_settings(table)]
     names = [name for name, _ in _REWARD_SETTINGS]
     types, answers, choices = (table.column(name).to_pylist() for name in ("query_type", "answer", "choices"))
-    found = np.zeros(table.num_rows, dtype=bool)
+    why = []
     for row, values in enumerate(zip(*settings, strict=True)):
         extra = {"query_type": types[row], "choices": choices[row], **dict(zip(names, values, strict=True))}
-        found[row] = bool(answers[row]) and reference_problem(answers[row], extra) is not None
-    return found
+        why.append(reference_problem(answers[row], extra) or "")
+    return why
 
 
 def _struct(schema: pa.Schema, name: str, columns: list[pa.Array]) -> pa.StructArray:

@@ -215,7 +215,11 @@ class Client:
         headers = error.response.headers
         host = self._endpoint.host
         hopeless = {
-            401: f"{host} does not accept the key in OPENAI_API_KEY (401): {message}",
+            401: (
+                f"{host} does not accept the key in OPENAI_API_KEY (401): {message}"
+                if self._endpoint.key
+                else f"{host} asks for a key (401), and none is set: export OPENAI_API_KEY=..."
+            ),
             402: f"{host} says the account has no credit left: {message}",
         }
         if 300 <= status < 400:

@@ -242,7 +242,7 @@ class _Run:
         while True:
             now = time.monotonic()
             if self._outer_stop is not None and self._outer_stop.is_set():
-                self._stop.request("interrupted", "interrupted; run again to go on")
+                self._stop.request("interrupted", "interrupted")
             if self._asker is not None:
                 outage = self._asker.health.outage(self._pace.oldest)
                 if outage is not None:

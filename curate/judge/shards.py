@@ -62,7 +62,10 @@ NOT_REACHED = Row("not_asked", "stopped", again=True)
 def write_verdicts(
     path: Path, ids: Sequence[str], kinds: Sequence[str], rows: Sequence[Row], options: JudgeOptions, fingerprint: str
 ) -> None:
-    """Write a verdict shard, one row a sample in the order of the samples shard."""
+    """Write a verdict shard, one row a sample in the order of the samples shard.
+
+    A sample that this run could not settle keeps the score that it had, with the model and rubric that gave it.
+    """
     verdicts = [row.verdict for row in rows]
     rubric = {str(kind): rubric.hash for kind, rubric in options.rubrics.items()}
     columns = {
@@ -78,8 +81,23 @@ def write_verdicts(
         "judge_rubric": [rubric[kind] for kind in kinds],
         "judge_key": [row.key for row in rows],
     }
-    unfinished = UNFINISHED if any(row.again for row in rows) else ""
-    write_shard(path, pa.table(columns, schema=SCHEMA), fingerprint + unfinished)
+    table = pa.table(columns, schema=SCHEMA)
+    unsettled = {identity for identity, row in zip(ids, rows, strict=True) if row.again}
+    if unsettled:
+        table = _with_earlier_scores(table, path, unsettled)
+    write_shard(path, table, fingerprint + (UNFINISHED if unsettled else ""))
+
+
+def _with_earlier_scores(table: pa.Table, path: Path, unsettled: set[str]) -> pa.Table:
+    try:
+        earlier = pq.read_table(path, schema=SCHEMA)
+    except (OSError, pa.ArrowException):
+        return table
+    earlier = earlier.filter(pc.equal(earlier["judge_status"], "scored"))
+    scored = {row["id"]: row for row in earlier.to_pylist() if row["id"] in unsettled}
+    if not scored:
+        return table
+    return pa.Table.from_pylist([scored.get(row["id"], row) for row in table.to_pylist()], schema=SCHEMA)
 
 
 def count_verdicts(path: Path, summary: JudgeSummary) -> None:

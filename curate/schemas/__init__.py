@@ -101,11 +101,19 @@ def problems(error: ValidationError) -> list[Problem]:
     return list(found)
 
 
+_CODES = {
+    "finite_number": "not_a_number",
+    "greater_than_equal": "wrong_value",
+    "literal_error": "wrong_value",
+    "string_pattern_mismatch": "wrong_value",
+}
+"""Our names for problems that Pydantic names after its own types."""
+
+
 def _problem(place: tuple[str, ...], entry: ErrorDetails) -> Problem:
     if place and place[-1] == "[key]":
         return Problem(entry["type"], ".".join(place[:-2]), f"the key {shown(entry['input'])}: {_sentence(entry)}")
-    code = "not_a_number" if entry["type"] == "finite_number" else entry["type"]
-    return Problem(code, ".".join(place), _sentence(entry))
+    return Problem(_CODES.get(entry["type"], entry["type"]), ".".join(place), _sentence(entry))
 
 
 def _sentence(entry: ErrorDetails) -> str:

@@ -233,7 +233,9 @@ class _Reader:
         name = recognise(fields)
         if name is None:
             raise RejectError(
-                "unknown_format", f"the fields {field_names(fields)} fit no record format ({expected_fields()})"
+                "unknown_format",
+                f"the fields {field_names(fields)} fit no record format; if they are called otherwise, name them with "
+                f"--map (text={next(iter(fields), 'column')}); the formats have {expected_fields()}",
             )
         if name == "llamafactory":
             raise RejectError(
@@ -279,7 +281,12 @@ def undescribed_image(path: Path, shown: str) -> Reject:
         head = file.read(256)
     if not path.suffix and sniff(head) is None and not is_dicom(head):
         return Reject(shown, 0, "unknown_file_type", "neither an image nor records nor a caption")
-    return Reject(shown, 0, "image_without_text", "no record refers to this image and no .txt or .json lies beside it")
+    return Reject(
+        shown,
+        0,
+        "image_without_text",
+        "no usable record refers to this image, and no .txt or .json beside it describes it",
+    )
 
 
 def sidecar_rows(root: Path, item: Item) -> Iterator[Row | BadRow]:

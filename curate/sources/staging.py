@@ -113,8 +113,8 @@ class Staging:
                 file.writelines(
                     orjson.dumps(reject._asdict(), option=orjson.OPT_APPEND_NEWLINE) for reject in self._rejects
                 )
-        digest = hashlib.sha256("".join(sample.id for sample in self._pending).encode()).hexdigest()
-        write_shard(self._samples_dir / f"{name}.parquet", to_table(self._pending), f"{self._settled}:{digest}{end}")
+        fingerprint = f"{self._settled}:{_digest(self._pending)}{end}"
+        write_shard(self._samples_dir / f"{name}.parquet", to_table(self._pending), fingerprint)
         self._pending, self._rejects, self._locations = [], [], array("Q")
 
     def is_referenced(self, key: int) -> bool:
@@ -145,6 +145,15 @@ class Staging:
                 shutil.rmtree(self._corpus.path / final, ignore_errors=True)
                 staged.rename(self._corpus.path / final)
         sync_directory(self._corpus.path)
+
+
+def _digest(samples: Sequence[Sample]) -> str:
+    """SHA-256 over all of the samples that facts are made from: beside the content, file names and attributes."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        names = [(image.path, image.name) for image in sample.images]
+        digest.update(orjson.dumps((sample.id, sample.source, sample.privacy, names, sample.meta)))
+    return digest.hexdigest()
 
 
 def close_staging(corpus: Corpus) -> None:

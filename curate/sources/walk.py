@@ -59,8 +59,23 @@ def listing_hash(root: Path) -> str:
 def _entries(root: Path, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
     for entry in _listed(root / folder):
         yield folder, entry
-        if entry.is_dir(follow_symlinks=False):
+        if entry.is_dir(follow_symlinks=False) and not own_output(Path(entry.path)):
             yield from _entries(root, f"{folder}{entry.name}/")
+
+
+def own_output(folder: Path) -> str | None:
+    """What curate itself wrote into ``folder``, "a corpus" or "an export", or None: neither is raw data."""
+    for name, what, mark in (
+        ("corpus.json", "a corpus", b'"medcurate-corpus"'),
+        ("export.json", "an export", b'"corpus"'),
+    ):
+        try:
+            with (folder / name).open("rb") as file:
+                if mark in file.read(4096):
+                    return what
+        except OSError:
+            continue
+    return None
 
 
 def _listed(path: Path) -> list[os.DirEntry[str]]:
@@ -90,7 +105,12 @@ def _walk_folder(root: Path, folder: str) -> Iterator[Item | Reject]:
         return
     yield from _group(folder, files)
     for name in folders:
-        yield from _walk_folder(root, f"{folder}{name}/")
+        if what := own_output(root / folder / name):
+            yield Reject(
+                folder + name, 0, "own_output", f"{what} that curate wrote here is left out; it is no raw data"
+            )
+        else:
+            yield from _walk_folder(root, f"{folder}{name}/")
 
 
 def _unusable(entry: os.DirEntry[str], root: Path) -> tuple[str, str] | None:

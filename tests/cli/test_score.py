@@ -128,7 +128,7 @@ def test_dry_run_counts_and_sends_nothing(tmp_path: Path) -> None:
     assert ran.status == 0
     estimate = ran.json()["judge"]
     assert estimate["requests"] == ran.json()["ingest"]["samples"] > 0
-    assert estimate["cost"] == pytest.approx((estimate["tokens_in"] + 2 * estimate["tokens_out"]) / 1e6)
+    assert estimate["cost_usd"] == pytest.approx((estimate["tokens_in"] + 2 * estimate["tokens_out"]) / 1e6)
     assert not list((tmp_path / "curated").glob("verdicts/*"))
 
 
@@ -206,3 +206,47 @@ def test_a_reader_that_leaves_is_no_crash(tmp_path: Path) -> None:
     process.stdout.close()
     _, err = process.communicate()
     assert "Traceback" not in err
+
+
+def test_a_folder_that_holds_our_own_output_does_not_feed_on_it(tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLES / "vqa", tmp_path / "vqa")
+    counts = []
+    for run in range(3):
+        (tmp_path / "notes.md").write_text(f"Run {run}.")  # so that the folder is read again
+        ran = curate("score", ".", *DEMO, "--json", cwd=tmp_path)
+        assert ran.status == 0, ran.err
+        counts.append((ran.json()["ingest"]["samples"], ran.json()["judge"]["scored"]))
+        assert curate("export", "--format", "interleaved", cwd=tmp_path).status == 2
+        assert curate("export", "--format", "verl", cwd=tmp_path).status == 0
+    assert len(set(counts)) == 1
+    rejected = [json.loads(line) for part in (tmp_path / "curated/rejects").iterdir() for line in part.open()]
+    own = {reject["file"] for reject in rejected if reject["reason"] == "own_output"}
+    assert own == {"curated", "exports/verl"}
+
+
+def test_another_input_into_the_same_corpus_is_told(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.png").write_bytes(retina())
+        (tmp_path / name / "x.txt").write_text(f"Retina {name}, with vessels and the optic disc.")
+    assert "instead" not in curate("score", "a", cwd=tmp_path).err
+    assert "instead" not in curate("score", "a", cwd=tmp_path).err
+    assert "instead" in curate("score", "b", cwd=tmp_path).err
+
+
+def test_an_endpoint_that_is_down_does_not_take_earlier_scores_away(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/a.png").write_bytes(retina())
+    (tmp_path / "raw/a.txt").write_text("A fundus photograph with a visible optic disc and vessels.")
+    assert curate("score", "raw", *DEMO, cwd=tmp_path).status == 0
+    before = verdicts(tmp_path)
+    down = ("--judge", "--judge-url", "http://127.0.0.1:9/v1", "--judge-model", "m")
+    assert curate("score", "raw", *down, cwd=tmp_path).status == 3
+    assert verdicts(tmp_path).equals(before)
+
+
+@pytest.mark.parametrize("flag", [("--judge-url", "demo"), ("--sample", "5"), ("--budget", "1"), ("--dry-run",)])
+def test_flags_about_the_judge_need_the_judge(tmp_path: Path, flag: tuple[str, ...]) -> None:
+    (tmp_path / "raw").mkdir()
+    ran = curate("score", "raw", *flag, cwd=tmp_path)
+    assert (ran.status, "add --judge" in ran.err) == (2, True)

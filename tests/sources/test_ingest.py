@@ -385,3 +385,14 @@ def test_a_saved_dataset_dict_is_its_splits(raw: Path) -> None:
     (raw / "saved" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
     _, samples, rejects = ingest(raw)
     assert (len(samples), rejects) == (2, [])
+
+
+def test_a_renamed_picture_is_measured_again(raw: Path) -> None:
+    for name in ("a.png", "a.jpg"):
+        for leftover in raw.glob("a.*"):
+            leftover.unlink()
+        (raw / name).write_bytes(retina(image_format="JPEG"))
+        (raw / "a.txt").write_text("A fundus photograph.")
+        assert curate("score", raw, "-o", raw.parent / "curated").status == 0
+        signals = pq.read_table(raw.parent / "curated" / "signals")
+        assert signals["image_extension_ok"].to_pylist() == [name == "a.jpg"]

@@ -341,7 +341,7 @@ class TestLlamaFactory:
             ("rows.jsonl", 5, "", "role_order"),
             ("rows.jsonl", 6, "images.0", "outside_root"),
             ("rows.jsonl", 7, "images.0", "unreadable_cell"),
-            ("rows.jsonl", 8, "messages.0.role", "literal_error"),
+            ("rows.jsonl", 8, "messages.0.role", "wrong_value"),
         ]
 
     def test_other_names_of_columns_and_tags(self, tmp_path: Path) -> None:

@@ -31,13 +31,11 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
     body = list(rows)
     if not body:
         return
-    grid = Table(
-        title=plain(title), title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
-    )
+    console.print()
+    console.print(plain(title), style="bold")
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for position, column in enumerate(columns):
-        grid.add_column(
-            plain(column), justify="right" if position in numbers else "left", header_style="dim", overflow="fold"
-        )
+        grid.add_column(plain(column), justify="right" if position in numbers else "left", overflow="fold")
     for row in body:
         grid.add_row(*(plain(f"{cell:,}" if isinstance(cell, int) else cell) for cell in row))
     console.print(grid)

@@ -77,6 +77,15 @@ def _explain(error: Exception) -> int:
     if isinstance(error, UserError):
         click.echo(f"Error: {error}", err=True)
         return error.status
+    if type(error).__module__.split(".")[0] in ("pyarrow", "polars", "orjson"):
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        click.echo(
+            f"Error: a file of the corpus cannot be read: {cause}. If it was damaged, remove the samples/, signals/ "
+            "and rejects/ folders of the corpus (never journal/: it holds the judge's answers) and run curate score "
+            "again.",
+            err=True,
+        )
+        return 2
     if isinstance(error, OSError) and error.errno is not None:
         place = f" ({error.filename})" if error.filename else ""
         click.echo(f"Error: {error.strerror}{place}. What was finished is kept.", err=True)

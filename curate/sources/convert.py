@@ -111,6 +111,9 @@ def to_sample(
     except (TypeError, RecursionError) as error:
         raise RejectError("not_json", f"an extra field can't be kept as JSON: {error}") from None
     fields.setdefault("privacy", pictures.privacy())
+    if fields["privacy"] == "identified":
+        # What may be sent is declared by source: a record must not choose the one that suits it.
+        fields["source"] = folder
     return Sample(images=tuple(pictures.images), origin=origin, meta=meta, wire=wire, **fields)
 
 

@@ -161,10 +161,11 @@ def _image(encoded: EncodedImage, **place: Any) -> Image:
 def store(corpus: Path, data: bytes, image_format: str) -> None:
     """Keep a picture in the corpus' image store under the hash of its bytes.
 
-    No fsync: a picture that a power cut damaged is found by its hash, and ingest can make it again.
+    No fsync: a picture that a power cut damaged is found by its hash, and ingest makes it again.
     """
-    place = stored_image_path(corpus, hashlib.sha256(data).hexdigest(), image_format)
-    if place.exists() and place.stat().st_size == len(data):
+    sha256 = hashlib.sha256(data).hexdigest()
+    place = stored_image_path(corpus, sha256, image_format)
+    if place.exists() and hashlib.sha256(place.read_bytes()).hexdigest() == sha256:
         return
     place.parent.mkdir(parents=True, exist_ok=True)
     waiting = corpus / "tmp"

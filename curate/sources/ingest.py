@@ -22,7 +22,7 @@ from curate.corpus import Corpus, Origin, Sample, UserError
 from curate.engine import usable_cores
 from curate.schemas import FORMATS, ValidationError, expected_fields, problems, recognise
 from curate.sources.convert import to_sample
-from curate.sources.images import Intake, inline_prefix, intake_bytes, intake_file, intake_inline, sniff
+from curate.sources.images import Intake, inline_prefix, intake_bytes, intake_file, intake_inline
 from curate.sources.locations import real_path, resolve
 from curate.sources.readers import TOO_DEEP, BadRow, Row, read_rows
 from curate.sources.rejects import Reject, RejectError
@@ -121,6 +121,10 @@ def _checked_roots(paths: Sequence[Path], corpus: Path) -> tuple[Path, ...]:
     for path in paths:
         if not path.exists():
             raise UserError(f"{path} does not exist")
+        try:
+            str(path.resolve()).encode()
+        except UnicodeEncodeError:
+            raise UserError(f"{str(path)!r}: the name is not UTF-8; rename it") from None
         root = (path if path.is_dir() else path.parent).resolve()
         if root == corpus.resolve() or root.is_relative_to(corpus.resolve()):
             raise UserError(f"{path} is the output corpus {corpus} or lies inside it: choose another -o directory")
@@ -157,12 +161,21 @@ def _chunks(units: Iterator[_Unit]) -> Iterator[list[_Unit]]:
     for unit in units:
         chunk.append(unit)
         if isinstance(unit.row, Row):
-            size += sum(len(value) for value in unit.row.fields.values() if isinstance(value, (str, bytes)))
+            size += _weight(unit.row.fields)
         if len(chunk) >= _CHUNK_ROWS or size >= _CHUNK_BYTES:
             yield chunk
             chunk, size = [], 0
     if chunk:
         yield chunk
+
+
+def _weight(value: Any) -> int:
+    """Characters and bytes in a row: nearly all of its memory."""
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_weight, value.values()))
+    return sum(map(_weight, value)) if isinstance(value, list) else 0
 
 
 def _in_order(
@@ -196,11 +209,11 @@ class _Reader:
                 if isinstance(item, Reject):
                     yield _Unit(number, item.file, BadRow(item.row, item.reason, item.message))
                 elif item.use == "captioned":
-                    rows = sidecar_rows(self._roots[number], item)
+                    rows = sidecar_rows(self._roots[number], item, self._options.columns)
                     yield from (_Unit(number, item.path, row) for row in rows)
                 elif item.use != "bare_image":
                     path = self._roots[number] / item.path
-                    yield from (_Unit(number, item.path, row) for row in read_rows(path))
+                    yield from (_Unit(number, item.path, row) for row in read_rows(path, self._options.columns))
 
     def convert(self, unit: _Unit) -> _Outcome:
         """The sample or the reject that a row becomes."""
@@ -209,7 +222,7 @@ class _Reader:
         locations: list[int] = []
         try:
             read = partial(self._read_picture, unit, locations)
-            return _Outcome(self._sample(unit, self._renamed(unit.row.fields), read), tuple(locations))
+            return _Outcome(self._sample(unit, unit.row.fields, read), tuple(locations))
         except RejectError as error:
             reject = Reject(unit.file, unit.row.number, error.reason, str(error))
         except ValidationError as error:
@@ -219,15 +232,6 @@ class _Reader:
         except RecursionError:
             reject = Reject(unit.file, unit.row.number, "too_deep", TOO_DEEP)
         return _Outcome(reject, tuple(locations))
-
-    def _renamed(self, fields: dict[str, Any]) -> dict[str, Any]:
-        columns = self._options.columns
-        return (
-            fields
-            | {ours: fields[theirs] for ours, theirs in columns.items() if theirs in fields and ours not in fields}
-            if columns
-            else fields
-        )
 
     def _sample(self, unit: _Unit, fields: dict[str, Any], read: Callable[[str | bytes], Intake]) -> Sample:
         name = recognise(fields)
@@ -266,37 +270,27 @@ class _Reader:
                     real = real_path(self._roots[number] / item.path)
                     if real is None or is_referenced(location_key(number, _relative(real, self._roots[number], item))):
                         continue
-                    yield undescribed_image(real, item.path)
+                    yield undescribed_image(item.path)
 
 
 def _relative(real: Path, root: Path, item: Item) -> str:
     return real.relative_to(root).as_posix() if real.is_relative_to(root) else item.path
 
 
-def undescribed_image(path: Path, shown: str) -> Reject:
-    """What to say of a file that may be an image and has no text."""
-    from curate.sources.dicom import is_dicom
-
-    with path.open("rb") as file:
-        head = file.read(256)
-    if not path.suffix and sniff(head) is None and not is_dicom(head):
-        return Reject(shown, 0, "unknown_file_type", "neither an image nor records nor a caption")
-    return Reject(
-        shown,
-        0,
-        "image_without_text",
-        "no usable record refers to this image, and no .txt or .json beside it describes it",
-    )
+def undescribed_image(shown: str) -> Reject:
+    """What to say of an image that nothing describes."""
+    message = "no usable record refers to this image, and no .txt or .json beside it describes it"
+    return Reject(shown, 0, "image_without_text", message)
 
 
-def sidecar_rows(root: Path, item: Item) -> Iterator[Row | BadRow]:
+def sidecar_rows(root: Path, item: Item, columns: Mapping[str, str]) -> Iterator[Row | BadRow]:
     """The records that an image's sidecar files describe; a ``.txt`` gives the text that a ``.json`` may lack."""
     name = item.path.rsplit("/", 1)[-1]
     text: str | None = None
     rows: list[Row | BadRow] = []
     for sidecar in item.sidecars:
         if sidecar.endswith(".json"):
-            rows += read_rows(root / sidecar)
+            rows += read_rows(root / sidecar, columns)
             continue
         try:
             text = (root / sidecar).read_bytes().decode("utf-8-sig").strip()

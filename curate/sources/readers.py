@@ -8,12 +8,14 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, NamedTuple
 from uuid import UUID
 
@@ -23,6 +25,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.sources.images import sniff
+from curate.sources.locations import real_path
+from curate.sources.rejects import RejectError
 
 MAX_ROW_BYTES = 64 * 2**20
 """Longest line of a JSON-lines or CSV file; a longer one is rejected without being held in memory."""
@@ -33,6 +37,7 @@ SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".csv")
 _COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 _UTF8_BOM = b"\xef\xbb\xbf"
 _KEY = re.compile(rb'"\s*:')
+_LONG_INTEGER = re.compile(rb"[:,\[]\s*-?\d{19}")
 _STRUCTURED = frozenset(
     {"image", "images", "answer", "choices", "conversations", "texts", "image_info"}
     | {"prompt", "reward_model", "extra_info", "turns", "meta"}
@@ -57,10 +62,7 @@ class BadRow(NamedTuple):
 
 def is_record_file(name: str) -> bool:
     """Whether a file name says that it holds records."""
-    stem = name.lower()
-    for suffix in _COMPRESSED:
-        stem = stem.removesuffix(suffix)
-    return stem.endswith(SUFFIXES)
+    return _uncompressed(name)[0].endswith(SUFFIXES)
 
 
 def is_saved_dataset(names: frozenset[str]) -> bool:
@@ -68,21 +70,44 @@ def is_saved_dataset(names: frozenset[str]) -> bool:
     return {"state.json", "dataset_info.json"} <= names
 
 
-def read_rows(path: Path) -> Iterator[Row | BadRow]:
-    """The rows of a record file, or of the folder of a saved dataset."""
+def read_rows(path: Path, columns: Mapping[str, str] = MappingProxyType({})) -> Iterator[Row | BadRow]:
+    """The rows of a record file, or of the folder of a saved dataset.
+
+    ``columns`` maps field names to what the file calls them; see :func:`renamed`.
+    """
     if path.is_dir():
-        yield from _saved_dataset(path)
+        yield from _saved_dataset(path, columns)
         return
-    suffixes = [suffix.lower() for suffix in path.suffixes]
+    stem, compression = _uncompressed(path.name)
     try:
-        if suffixes and suffixes[-1] == ".parquet":
-            yield from _parquet(path)
+        if stem.endswith(".parquet"):
+            yield from _parquet(path, columns)
             return
-        with _opened(path, _COMPRESSED.get(suffixes[-1]) if suffixes else None) as file:
-            yield from _csv(file) if ".csv" in suffixes[-2:] else _json(file)
+        with _opened(path, compression) as file:
+            rows = _csv(file, columns) if stem.endswith(".csv") else _json(file)
+            for row in rows:
+                yield Row(row.number, renamed(row.fields, columns)) if isinstance(row, Row) else row
     except (OSError, EOFError, pa.ArrowException) as error:
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         yield BadRow(0, "unreadable_file", f"reading stopped: {text}")
+
+
+def renamed(fields: dict[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+    """``fields`` with the columns that are called otherwise under the names that curate knows."""
+    found = {ours: theirs for ours, theirs in columns.items() if theirs in fields and ours not in fields}
+    if not found:
+        return fields
+    kept = {name: value for name, value in fields.items() if name not in found.values()}
+    return kept | {ours: fields[theirs] for ours, theirs in found.items()}
+
+
+def _uncompressed(name: str) -> tuple[str, str | None]:
+    """A file name in lower case without the suffix of its compression, and that compression."""
+    stem = name.lower()
+    for suffix, compression in _COMPRESSED.items():
+        if stem.endswith(suffix):
+            return stem.removesuffix(suffix), compression
+    return stem, None
 
 
 def _opened(path: Path, compression: str | None) -> IO[bytes]:
@@ -149,8 +174,9 @@ def _lines(stream: io.RawIOBase) -> Iterator[Row | BadRow]:
 def parse_line(number: int, line: bytes) -> Row | BadRow:
     """One line of JSON as a row."""
     try:
-        fields = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
+        # orjson makes floats of integers beyond 64 bits, which would change an accession number without a word.
+        fields = _exact(line) if _LONG_INTEGER.search(line) else orjson.loads(line)
+    except (ValueError, RecursionError) as error:
         return BadRow(number, *_why_no_json(line, error))
     if not isinstance(fields, dict):
         return BadRow(number, "not_an_object", f"a row must be a JSON object, this is {_json_type(fields)}")
@@ -163,13 +189,22 @@ def parse_line(number: int, line: bytes) -> Row | BadRow:
     return Row(number, fields)
 
 
-def _why_no_json(line: bytes, error: orjson.JSONDecodeError) -> tuple[str, str]:
+def _exact(line: bytes) -> Any:
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    return json.loads(line, parse_constant=refuse)
+
+
+def _why_no_json(line: bytes, error: ValueError | RecursionError) -> tuple[str, str]:
     try:
         text = line.decode()
     except UnicodeDecodeError as broken:
         return "not_utf8", f"byte {broken.start + 1} is not UTF-8"
     if re.search(r"[\s:,\[](NaN|-?Infinity)\b", text):
         return "not_a_number", "NaN and Infinity are no JSON; write null or leave the field out"
+    if not isinstance(error, json.JSONDecodeError):
+        return "too_deep", TOO_DEEP
     return "invalid_json", f"it is not valid JSON: {error.msg} (column {error.colno})"
 
 
@@ -203,7 +238,7 @@ def _duplicate_key(line: bytes) -> str | None:
 def _array(stream: io.RawIOBase, prefix: str = "item", *, multiple: bool = False) -> Iterator[Row | BadRow]:
     """The objects of a JSON array, streamed; a syntax error ends the file, since nothing shows where to go on."""
     number = 0
-    items = ijson.items(stream, prefix, use_float=True, map_type=_Object, multiple_values=multiple, buf_size=2**16)
+    items = ijson.items(stream, prefix, use_float=True, map_type=_Object, multiple_values=multiple, buf_size=2**24)
     try:
         for number, fields in enumerate(items, start=1):
             yield _array_row(number, fields)
@@ -227,10 +262,10 @@ def _json_type(value: Any) -> str:
     return names.get(type(value), "null")
 
 
-def _csv(file: IO[bytes]) -> Iterator[Row | BadRow]:
+def _csv(file: IO[bytes], columns: Mapping[str, str]) -> Iterator[Row | BadRow]:
     csv.field_size_limit(MAX_ROW_BYTES)
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.reader(text, strict=True)
+    reader = csv.reader(_bounded(text), strict=True)
     number = 0
     try:
         header = next(reader, [])
@@ -245,9 +280,18 @@ def _csv(file: IO[bytes]) -> Iterator[Row | BadRow]:
             elif any("\udc80" <= char <= "\udcff" for char in chain(*cells)):
                 yield BadRow(number, "not_utf8", "the row is not UTF-8")
             else:
-                yield Row(number, {name: _cell(name, cell) for name, cell in zip(header, cells, strict=True) if cell})
+                fields = renamed({name: cell for name, cell in zip(header, cells, strict=True) if cell}, columns)
+                yield Row(number, {name: _cell(name, cell) for name, cell in fields.items()})
     except csv.Error as error:
         yield BadRow(number + 1, "invalid_csv", f"the file breaks off here, the rest is unread: {error}")
+
+
+def _bounded(text: io.TextIOWrapper) -> Iterator[str]:
+    """The lines of a text; csv.Error at one that is too long to be held in memory."""
+    while line := text.readline(MAX_ROW_BYTES + 1):
+        if len(line) > MAX_ROW_BYTES:
+            raise csv.Error(f"a line is longer than {MAX_ROW_BYTES // 2**20} MiB")
+        yield line
 
 
 def _cell(name: str, cell: str) -> Any:
@@ -259,18 +303,30 @@ def _cell(name: str, cell: str) -> Any:
     return cell
 
 
-def _parquet(path: Path) -> Iterator[Row | BadRow]:
+def _parquet(path: Path, columns: Mapping[str, str]) -> Iterator[Row | BadRow]:
     with pq.ParquetFile(path) as file:
-        yield from _table_rows(file.iter_batches(batch_size=256))
+        yield from _table_rows(file.iter_batches(batch_size=256), columns)
 
 
-def _saved_dataset(path: Path) -> Iterator[Row | BadRow]:
+def _saved_dataset(path: Path, columns: Mapping[str, str]) -> Iterator[Row | BadRow]:
     try:
         state = orjson.loads((path / "state.json").read_bytes())
-        names = [str(Path(entry["filename"]).name) for entry in state["_data_files"]]
-        yield from _table_rows(chain.from_iterable(_arrow_batches(path / name) for name in names))
+        files = [_own_file(path, entry["filename"]) for entry in state["_data_files"]]
+        yield from _table_rows(chain.from_iterable(map(_arrow_batches, files)), columns)
+    except RejectError as error:
+        yield BadRow(0, error.reason, str(error))
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         yield BadRow(0, "unreadable_file", f"no readable saved dataset: {' '.join(str(error).split())[:160]}")
+
+
+def _own_file(folder: Path, name: str) -> Path:
+    """A data file of a saved dataset, which must be a regular file in its folder: a link could lead anywhere."""
+    real = real_path(folder / Path(name).name)
+    if real is None:
+        raise RejectError("missing_file", f"the data file {name!r} of the saved dataset does not exist")
+    if not real.is_relative_to(folder.resolve()):
+        raise RejectError("outside_root", f"the data file {name!r} of the saved dataset is a link that leads out of it")
+    return real
 
 
 def _arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:
@@ -278,13 +334,14 @@ def _arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:
         yield from stream
 
 
-def _table_rows(batches: Iterator[pa.RecordBatch]) -> Iterator[Row | BadRow]:
+def _table_rows(batches: Iterator[pa.RecordBatch], columns: Mapping[str, str]) -> Iterator[Row | BadRow]:
     number = 0
     for batch in batches:
         for start in range(0, len(batch), 64):
             for fields in batch.slice(start, 64).to_pylist():
                 number += 1
-                yield Row(number, {key: value for key, value in _plain(fields).items() if value is not None})
+                plain = _plain(renamed(fields, columns))
+                yield Row(number, {key: value for key, value in plain.items() if value is not None})
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:

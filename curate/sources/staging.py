@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import orjson
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.corpus import Corpus, Sample, atomic_file, shard_fingerprint, sync_directory, to_table, write_shard
@@ -50,7 +51,10 @@ class Staging:
         if state.get("input") != input_hash:
             self._start_over()
         elif not self.finished:
-            self._go_on()
+            try:
+                self._go_on()
+            except (OSError, ValueError, KeyError, pa.ArrowException):
+                self._start_over()
 
     def _state(self) -> dict[str, object]:
         try:
@@ -61,6 +65,8 @@ class Staging:
 
     def _start_over(self) -> None:
         self.finished = False
+        self.rows = self._settled = self.samples = 0
+        self._seen = _SeenIds()
         for folder in (self._samples_dir, self._rejects_dir):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)

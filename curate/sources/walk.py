@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from curate.sources.dicom import is_dicom
+from curate.sources.images import sniff
 from curate.sources.readers import is_record_file, is_saved_dataset
 from curate.sources.rejects import Reject
 
@@ -103,7 +105,7 @@ def _walk_folder(root: Path, folder: str) -> Iterator[Item | Reject]:
     if is_saved_dataset(frozenset(files)):
         yield Item("dataset", folder.rstrip("/") or ".")
         return
-    yield from _group(folder, files)
+    yield from _group(root, folder, files)
     for name in folders:
         if what := own_output(root / folder / name):
             yield Reject(
@@ -135,14 +137,14 @@ def _unusable_link(link: Path, root: Path) -> tuple[str, str] | None:
     return None if link.is_file() else ("not_a_regular_file", "a link to a FIFO, socket or device")
 
 
-def _group(folder: str, files: list[str]) -> Iterator[Item | Reject]:
+def _group(root: Path, folder: str, files: list[str]) -> Iterator[Item | Reject]:
     """The files of one folder: images with their sidecars, record files, and the rest as rejects."""
     names = set(files)
     sidecars: set[str] = set()
     pictures: dict[str, tuple[str, ...]] = {}
     for name in files:
         suffix = Path(name).suffix.lower()
-        if suffix in _PICTURES | _DICOM or not suffix:
+        if suffix in _PICTURES | _DICOM or (not suffix and _is_picture(root / folder / name)):
             stems = (Path(name).stem, name)
             beside = (stem + caption for stem in stems for caption in _CAPTIONS)
             pictures[name] = tuple(sidecar for sidecar in dict.fromkeys(beside) if sidecar in names)
@@ -159,6 +161,16 @@ def _group(folder: str, files: list[str]) -> Iterator[Item | Reject]:
             yield Reject(folder + name, 0, "text_without_image", "there is no image of this name beside it")
         else:
             yield Reject(folder + name, 0, "unknown_file_type", "neither an image nor records nor a caption")
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether a file whose name does not tell is an image or DICOM, by its first bytes."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(256)
+    except OSError:
+        return False
+    return sniff(head) is not None or is_dicom(head)
 
 
 def _printable(path: str) -> str:

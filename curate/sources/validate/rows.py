@@ -65,6 +65,8 @@ class Table:
     """A name of ``curate.schemas.FORMATS``; None recognises the format of each row."""
     adapt: Adapt | None = None
     """Gives a row the field names of the format."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Field name of the format -> column, for files whose cells are read by the name of their field."""
     names: Mapping[str, str] = field(default_factory=dict)
     """Field name of the format -> name in the file, for the findings."""
     image_feature: bool = False
@@ -108,7 +110,7 @@ class RowChecks:
             except OSError as error:
                 self._add("error", 0, "unreadable_file", f"reading stopped: {error.strerror}")
         else:
-            self.rows(read_rows(self._table.path), tick)
+            self.rows(read_rows(self._table.path, self._table.columns), tick)
         self._settle_images()
         if self._counts.rows + self._counts.errors == before:
             self._report.add("error", self._table.file, 0, "empty_file", "the file holds no records")

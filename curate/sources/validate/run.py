@@ -12,7 +12,7 @@ from curate.rewards import RewardError, known_types
 from curate.schemas import FORMATS
 from curate.sources.ingest import sidecar_rows, undescribed_image
 from curate.sources.locations import real_path
-from curate.sources.readers import SUFFIXES, is_record_file
+from curate.sources.readers import SUFFIXES, is_record_file, renamed
 from curate.sources.rejects import Reject
 from curate.sources.validate.exports import (
     ROWS_OF_EXPORT,
@@ -34,7 +34,7 @@ from curate.sources.walk import Item, walk
 FORMAT_NAMES = (*FORMATS, *ROWS_OF_EXPORT)
 """Formats by the names used on the command line: of records, and of exports."""
 
-_WARNINGS = frozenset({"unknown_file_type", "text_without_image", "image_without_text"})
+_WARNINGS = frozenset({"unknown_file_type", "text_without_image", "image_without_text", "own_output"})
 """What is left out of a folder when it is ingested, but does no harm there."""
 
 Progress = Callable[[int, int], None]
@@ -83,12 +83,12 @@ def _check_path(path: Path, options: ValidateOptions) -> None:
 
 def _check(path: Path, session: Session) -> Literal["raw", "file", "export"]:
     """Check a file or folder; what it was taken for."""
-    named = session.options.format
+    named, columns = session.options.format, session.options.columns
     if path.is_file() and path.name == INFO_FILE:
         path = path.parent
     elif path.is_file():
         place = session.place(path.parent, trainer=rows_for_trainer(path, named))
-        table = Table(path, str(path), place, format=_rows(session), adapt=_adapt(session))
+        table = Table(path, str(path), place, format=_rows(session), adapt=_adapt(session), columns=columns)
         check_data_file(DataFile(table, "train"), session)
         return "file"
     kind = layout(path)
@@ -107,7 +107,7 @@ def _rows(session: Session) -> str | None:
 
 def _check_raw(root: Path, session: Session) -> None:
     """A folder of raw data, walked as ingest does; exports that lie in it are checked as such, a corpus is left out."""
-    trainer = _rows(session) in TRAINER_ROWS
+    trainer, columns = _rows(session) in TRAINER_ROWS, session.options.columns
     exports = sorted(find_exports(root)) if session.options.format is None else []
     for item in _outside(exports, walk(root)):
         if isinstance(item, Reject):
@@ -116,7 +116,7 @@ def _check_raw(root: Path, session: Session) -> None:
         elif item.use != "bare_image":
             path = root / item.path
             place = session.place(path.parent, root=root, trainer=trainer)
-            table = Table(path, str(path), place, format=_rows(session), adapt=_adapt(session))
+            table = Table(path, str(path), place, format=_rows(session), adapt=_adapt(session), columns=columns)
             if item.use == "captioned":
                 _check_captioned(root, item, table, session)
             else:
@@ -131,7 +131,8 @@ def _check_captioned(root: Path, item: Item, table: Table, session: Session) -> 
     group = f"{table.path.parent}/"
     table = Table(table.path, table.file, table.place, group, format=table.format, adapt=table.adapt)
     session.report.files += 1
-    RowChecks(table, session.images, session.report).rows(sidecar_rows(root, item), session.tick)
+    rows = sidecar_rows(root, item, session.options.columns)
+    RowChecks(table, session.images, session.report).rows(rows, session.tick)
 
 
 def _outside(folders: Sequence[str], items: Iterator[Item | Reject]) -> Iterator[Item | Reject]:
@@ -148,9 +149,9 @@ def _check_undescribed(root: Path, session: Session) -> None:
     items = (item for item in _outside(exports, walk(root)) if isinstance(item, Item) and item.use == "bare_image")
     while batch := list(islice(items, 4096)):
         real = [real_path(root / item.path) or root / item.path for item in batch]
-        for item, path, found in zip(batch, real, session.images.among_found(real), strict=True):
+        for item, found in zip(batch, session.images.among_found(real), strict=True):
             if not found:
-                reject = undescribed_image(path, str(root / item.path))
+                reject = undescribed_image(str(root / item.path))
                 group = f"{(root / item.path).parent}/"
                 session.report.add("warning", reject.file, 0, reject.reason, reject.message, group=group)
 
@@ -159,6 +160,4 @@ def _adapt(session: Session) -> Adapt | None:
     columns = session.options.columns
     if not columns:
         return None
-    return lambda fields: (
-        fields | {ours: fields[theirs] for ours, theirs in columns.items() if theirs in fields and ours not in fields}
-    )
+    return lambda fields: renamed(fields, columns)

@@ -396,3 +396,113 @@ def test_a_renamed_picture_is_measured_again(raw: Path) -> None:
         assert curate("score", raw, "-o", raw.parent / "curated").status == 0
         signals = pq.read_table(raw.parent / "curated" / "signals")
         assert signals["image_extension_ok"].to_pylist() == [name == "a.jpg"]
+
+
+def test_a_picture_that_was_missing_beside_a_single_file_is_found_on_the_next_run(raw: Path) -> None:
+    write_lines(raw / "r.jsonl", {"image": "a.png", "text": "Caption."})
+    corpus = raw.parent / "curated"
+    assert curate("ingest", raw / "r.jsonl", "-o", corpus, "--json").json()["samples"] == 0
+    (raw / "a.png").write_bytes(retina())
+    assert curate("ingest", raw / "r.jsonl", "-o", corpus, "--json").json()["samples"] == 1
+    assert curate("ingest", raw / "r.jsonl", "-o", corpus, "--json").json()["unchanged"]
+    (raw / "a.png").write_bytes(histology())
+    assert not curate("ingest", raw / "r.jsonl", "-o", corpus, "--json").json()["unchanged"]
+
+
+def test_a_change_in_a_hidden_folder_is_noticed(raw: Path) -> None:
+    (raw / ".cache").mkdir()
+    (raw / ".cache" / "a.png").write_bytes(retina())
+    write_lines(raw / "r.jsonl", {"image": ".cache/a.png", "text": "Caption."})
+    _, before, _ = ingest(raw)
+    (raw / ".cache" / "a.png").write_bytes(histology())
+    _, after, _ = ingest(raw)
+    assert before[0].id != after[0].id
+
+
+@pytest.mark.parametrize("damage", ["deleted", "zeros"])
+def test_a_lost_or_damaged_stored_picture_is_made_again(raw: Path, damage: str) -> None:
+    write_lines(raw / "r.jsonl", {"image": base64.b64encode(retina()).decode(), "text": "Caption."})
+    ingest(raw)
+    (stored,) = (raw.parent / "curated" / "images").rglob("*.png")
+    if damage == "deleted":
+        stored.unlink()
+    else:
+        stored.write_bytes(b"\0" * stored.stat().st_size)
+        (raw / "touched.md").write_text("so that the input is read again")
+    ingest(raw)
+
+
+def test_a_saved_dataset_must_not_lead_out_of_its_folder(raw: Path, tmp_path: Path) -> None:
+    secret = pa.table({"image": [{"bytes": retina(), "path": None}], "text": ["SECRET"]})
+    with pa.OSFile(str(tmp_path / "secret.arrow"), "wb") as file, pa.ipc.new_stream(file, secret.schema) as out:
+        out.write_table(secret)
+    for name in ("link", "pipe"):
+        folder = raw / name
+        folder.mkdir()
+        (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
+        (folder / "dataset_info.json").write_text("{}")
+    (raw / "link" / "data.arrow").symlink_to(tmp_path / "secret.arrow")
+    os.mkfifo(raw / "pipe" / "data.arrow")
+    _, samples, rejects = ingest(raw)
+    assert samples == []
+    assert {(r["file"], r["reason"]) for r in rejects if r["row"] == 0 and r["file"] in ("link", "pipe")} == {
+        ("link", "outside_root"),
+        ("pipe", "not_a_regular_file"),
+    }
+
+
+def test_mapped_columns_are_read_as_what_they_stand_for(raw: Path) -> None:
+    pq.write_table(pa.table({"img": [{"bytes": retina(), "path": None}], "text": ["From Parquet."]}), raw / "a.parquet")
+    (raw / "b.csv").write_text('q,opts,answer,query_type\nWhich?,"[""x"", ""y""]",A,choice\n')
+    encoded = base64.b64encode(histology()).decode()
+    write_lines(raw / "c.jsonl", {"img": encoded, "text": "From JSON."})
+    mapped = ("image=img", "query=q", "choices=opts")
+    _, samples, rejects = ingest(raw, *(option for pair in mapped for option in ("--map", pair)))
+    assert rejects == []
+    assert len(samples) == 3
+    assert all(sample.meta == {} for sample in samples)
+
+
+def test_a_record_cannot_choose_the_source_of_identified_pictures(raw: Path) -> None:
+    shutil.copytree(EXAMPLES / "dicom", raw / "clinic")
+    for caption in (raw / "clinic").glob("*.txt"):
+        caption.unlink()
+    write_lines(raw / "clinic" / "r.jsonl", {"image": "ct-thorax-crop.dcm", "text": "CT.", "source": "public"})
+    _, samples, _ = ingest(raw)
+    assert [(sample.privacy, sample.source) for sample in samples] == [("identified", "clinic")]
+
+
+def test_integers_beyond_64_bits_are_never_rounded(raw: Path) -> None:
+    (raw / "a.png").write_bytes(retina())
+    line = '{{"image": "a.png", "text": "Caption {n}.", "uid": {uid}}}\n'
+    uids = (123456789012345678901234567890, 2**63, 7)
+    (raw / "r.jsonl").write_text("".join(line.format(n=n, uid=uid) for n, uid in enumerate(uids)))
+    _, samples, rejects = ingest(raw)
+    assert [sample.meta["uid"] for sample in samples] == [2**63, 7]
+    assert only_reason(rejects) == "not_json"
+
+
+def test_a_file_without_suffix_is_an_image_only_if_it_is_one(raw: Path) -> None:
+    (raw / "scan").write_bytes(retina())
+    (raw / "scan.txt").write_text("A fundus photograph.")
+    (raw / "train").write_text("just a note")
+    (raw / "train.json").write_text(
+        '[{"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}]}]'
+    )
+    _, samples, rejects = ingest(raw)
+    assert sorted(sample.kind for sample in samples) == ["conversation", "image_caption"]
+    assert only_reason(rejects) == "unknown_file_type"
+
+
+def test_a_damaged_leftover_of_an_interrupted_ingest_is_no_dead_end(raw: Path) -> None:
+    (raw / "a.png").write_bytes(retina())
+    write_lines(raw / "r.jsonl", {"image": "a.png", "text": "Caption."})
+    ingest(raw)
+    corpus = raw.parent / "curated"
+    info = json.loads((corpus / "corpus.json").read_text())
+    (corpus / "ingest.partial.json").write_text(json.dumps({"input": info["input_hash"], "finished": False}))
+    (corpus / "corpus.json").write_text(json.dumps(info | {"complete": False}))
+    (corpus / "samples.partial").mkdir()
+    (corpus / "samples.partial" / "part-00000.parquet").write_bytes(b"")
+    _, samples, _ = ingest(raw)
+    assert len(samples) == 1

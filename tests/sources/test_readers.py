@@ -1,5 +1,7 @@
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -136,3 +138,37 @@ def test_parquet_with_pictures_dates_and_nulls(tmp_path: Path) -> None:
     assert str(first["image"]).startswith("data:image/png;base64,")
     assert first["taken"] == "1970-01-01T00:00:00"
     assert second == {"image": "y.png", "text": "two"}
+
+
+PEAK_AFTER_READING = r"""
+import re, sys
+from pathlib import Path
+from curate.sources.readers import read_rows
+rows = sum(1 for _ in read_rows(Path(sys.argv[1])))
+print(rows, int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) // 1024)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl", "rows.csv", "rows.jsonl.gz"])
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, name: str) -> None:
+    """A JSON array, JSON lines and CSV are streamed: 80 MB more of rows cost no more memory."""
+    peaks = []
+    for megabytes in (40, 120):
+        row = json.dumps({"image": "a.png", "text": "word " * 200})
+        count = megabytes * 2**20 // len(row)
+        if name == "rows.json":
+            content = ("[" + ",".join([row] * count) + "]").encode()
+        elif name == "rows.csv":
+            content = ("image,text\n" + f"a.png,{'word ' * 200}\n" * count).encode()
+        else:
+            content = (row + "\n").encode() * count
+        path = tmp_path / name
+        path.write_bytes(gzip.compress(content, 1) if name.endswith(".gz") else content)
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK_AFTER_READING, str(path)], capture_output=True, text=True, check=True
+        )
+        rows, peak = map(int, done.stdout.split())
+        assert rows == count
+        peaks.append(peak)
+    assert peaks[1] - peaks[0] < 40

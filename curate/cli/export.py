@@ -26,6 +26,13 @@ _FORMATS = ("image-caption", "interleaved", "llamafactory-sft", "llamafactory-cp
 )
 @click.option("--where", metavar="EXPR", help="Keep only samples for which this SQL condition over the facts holds.")
 @click.option("--ignore-rule", "ignore_rules", multiple=True, metavar="RULE", help="Do not drop by RULE. Repeatable.")
+@click.option(
+    "--declare-deidentified",
+    "declared",
+    multiple=True,
+    metavar="SOURCE",
+    help="You declare that SOURCE's DICOM files identify nobody; declared to score, it counts here too. Repeatable.",
+)
 @click.option("--require-verdict", is_flag=True, help="Drop samples that no judge has scored.")
 @click.option(
     "--images",
@@ -50,6 +57,7 @@ def command(
     min_score: float,
     where: str | None,
     ignore_rules: tuple[str, ...],
+    declared: tuple[str, ...],
     require_verdict: bool,
     images: str | None,
     val_fraction: float | None,
@@ -76,6 +84,7 @@ def command(
         where=where,
         require_verdict=require_verdict,
         ignore_rules=ignore_rules,
+        declared_deidentified=declared,
     ).resolved(format_name)
     directory = output if output is not None else Path("exports") / format_name
     with console.status("selecting …") as status:

@@ -73,13 +73,12 @@ def command(
 
     if output is not None and output.exists() and any(output.samefile(file) for file in (*files, *prompt_files)):
         raise UserError(f"{output} is read as well; name another file for the scores")
+    prompts, problems = _prompts(prompt_files)
     try:
-        scores = OfflineScores(
-            query_type=query_type, group_field=group_field, prompts=_prompts(prompt_files), **options
-        )
+        scores = OfflineScores(query_type=query_type, group_field=group_field, prompts=prompts, **options)
     except RewardError as error:
         raise UserError(str(error)) from error
-    problems = _score(files, scores)
+    problems += _score(files, scores)
     groups = scores.groups()
     if scores:
         _show(scores, groups)
@@ -110,18 +109,19 @@ def command(
     return 1 if problems or not scores else 0
 
 
-def _prompts(files: tuple[Path, ...]) -> Prompts | None:
-    """The rows of verl files, without their pictures; None without files."""
+def _prompts(files: tuple[Path, ...]) -> tuple[Prompts | None, list[str]]:
+    """The rows of verl files, without their pictures (None without files), and what was wrong with some."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from curate.corpus.files import UserError
     from curate.rewards.rollout import Prompts
-    from curate.sources.readers import Row, read_rows
+    from curate.sources.readers import BadRow, read_rows
 
     if not files:
-        return None
+        return None, []
     prompts, wanted = Prompts(), ["data_source", "prompt", "reward_model", "extra_info"]
+    problems = []
     for file in files:
         try:
             if file.suffix == ".parquet":
@@ -131,11 +131,17 @@ def _prompts(files: tuple[Path, ...]) -> Prompts | None:
                             prompts.add(fields)
             else:
                 for row in read_rows(file):
-                    if isinstance(row, Row):
+                    if isinstance(row, BadRow):
+                        problems.append(_problem(file, row.number, row.message))
+                    else:
                         prompts.add(row.fields)
         except pa.ArrowException as error:
             raise UserError(f"{file} is no readable Parquet file: {error}") from error
-    return prompts
+    return prompts, problems
+
+
+def _problem(file: Path, row: int, message: str) -> str:
+    return f"{file}:{row}: {message}" if row else f"{file}: {message}"
 
 
 def _score(files: tuple[Path, ...], scores: OfflineScores) -> list[str]:
@@ -152,8 +158,7 @@ def _score(files: tuple[Path, ...], scores: OfflineScores) -> list[str]:
                 else:
                     problem = scores.add(str(file), row.number, row.fields)
                 if problem:
-                    place = f"{file}:{row.number}" if row.number else str(file)
-                    problems.append(f"{place}: {problem}")
+                    problems.append(_problem(file, row.number, problem))
                 if row.number % 1000 == 0:
                     status.update(f"scoring … {len(scores):,} responses")
     return problems

@@ -17,13 +17,17 @@ MARKER: Final = "export.json"
 
 _KIND: Final = "medcurate-export"
 
+_WRITTEN: Final = frozenset({MARKER, "images", "dataset_info.json", "train.yaml", "skipped.jsonl"})
+"""What an export may have at its top beside its data files, which its marker lists."""
+
 
 @contextmanager
 def fresh_directory(target: Path) -> Iterator[Path]:
     """A directory to write into that takes the place of ``target`` when the block ends, and vanishes when it fails.
 
     It lies beside ``target``. An interrupted run leaves it behind; the next one clears it. Raises UserError when
-    ``target`` holds something that is no export, or when another process is writing it.
+    ``target`` holds something that no export wrote, also if it came there during the block, or when another process is
+    writing it.
     """
     target = target.resolve()
     check_target(target)
@@ -33,6 +37,7 @@ def fresh_directory(target: Path) -> Iterator[Path]:
         try:
             yield partial
             (partial / ".lock").unlink()
+            check_target(target)  # again: a training may have begun in there meanwhile
             _swap(partial, target)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
@@ -40,15 +45,25 @@ def fresh_directory(target: Path) -> Iterator[Path]:
 
 
 def check_target(target: Path) -> None:
-    """Raise UserError unless ``target`` is missing, empty or an earlier export."""
+    """Raise UserError unless ``target`` is missing, empty or an earlier export with nothing added to it."""
     if Path.cwd().is_relative_to(target):
         raise UserError(f"{target} is the directory you are in; run the command from outside of it")
     if not target.exists():
         return
     if not target.is_dir():
         raise UserError(f"{target} is a file; choose another -o directory")
-    if any(target.iterdir()) and not _is_export(target):
+    entries = sorted(entry.name for entry in target.iterdir())
+    if not entries:
+        return
+    description = _description(target)
+    if description is None:
         raise UserError(f"{target} holds something that is no export; choose another -o directory, or empty that one")
+    added = [name for name in entries if name not in _WRITTEN | _data_files(description)]
+    if added:
+        raise UserError(
+            f"{target} is an earlier export, but the export did not write {', '.join(added)} in it, which replacing it "
+            "would delete; move that elsewhere, or choose another -o directory"
+        )
 
 
 def write_marker(directory: Path, description: dict[str, Any]) -> None:
@@ -57,21 +72,36 @@ def write_marker(directory: Path, description: dict[str, Any]) -> None:
     (directory / MARKER).write_bytes(content + b"\n")
 
 
-def _is_export(directory: Path) -> bool:
+def _description(directory: Path) -> dict[str, Any] | None:
+    """What the marker in ``directory`` says, or None when it is no export."""
     try:
         description = orjson.loads((directory / MARKER).read_bytes())
     except (OSError, orjson.JSONDecodeError):
-        return False
-    return isinstance(description, dict) and description.get("kind") == _KIND
+        return None
+    return description if isinstance(description, dict) and description.get("kind") == _KIND else None
+
+
+def _data_files(description: dict[str, Any]) -> set[str]:
+    """The names at the top of an export that belong to its data files."""
+    return {Path(file["path"]).parts[0] for file in description.get("files", [])}
 
 
 def _swap(partial: Path, target: Path) -> None:
-    """Put ``partial`` where ``target`` is. Between the two renames the earlier export lies beside it, whole."""
+    """Put ``partial`` where ``target`` is. Between the two renames the earlier export lies beside it, whole.
+
+    When it cannot be put there, the earlier export goes back to its place.
+    """
     earlier = target.with_name(f".{target.name}.old")
-    if target.exists():
-        shutil.rmtree(earlier, ignore_errors=True)
-        target.rename(earlier)
-    partial.rename(target)
+    replaces = target.exists()
+    try:
+        if replaces:
+            shutil.rmtree(earlier, ignore_errors=True)
+            target.rename(earlier)
+        partial.rename(target)
+    except BaseException:
+        if replaces and not target.exists():
+            earlier.rename(target)
+        raise
     sync_directory(target.parent)
     shutil.rmtree(earlier, ignore_errors=True)
 

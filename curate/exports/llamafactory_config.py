@@ -21,7 +21,9 @@ def write_configuration(job: Job, *, stage: Stage, cutoff_len: int) -> None:
     info = {names[file.split]: _entry(file.path, stage) for file in job.files}
     (job.directory / "dataset_info.json").write_bytes(orjson.dumps(info, option=orjson.OPT_INDENT_2) + b"\n")
     evaluated = names["val"] if any(file.split == "val" for file in job.files) else None
-    (job.directory / "train.yaml").write_text(_train_yaml(stage, cutoff_len, evaluated), encoding="utf-8")
+    (job.directory / "train.yaml").write_text(
+        _train_yaml(stage, cutoff_len, evaluated, f"../{job.destination.name}-output"), encoding="utf-8"
+    )
 
 
 def _entry(path: str, stage: Stage) -> dict[str, Any]:
@@ -41,10 +43,15 @@ def _entry(path: str, stage: Stage) -> dict[str, Any]:
     }
 
 
-def _train_yaml(stage: Stage, cutoff_len: int, evaluated: str | None) -> str:
+def _train_yaml(stage: Stage, cutoff_len: int, evaluated: str | None, output_dir: str) -> str:
     evaluation = _EVALUATION.format(dataset=evaluated) if evaluated else ""
     return _TEMPLATE[stage].format(
-        dataset=DATASET[stage], cutoff_len=cutoff_len, image_max_pixels=IMAGE_MAX_PIXELS, evaluation=evaluation
+        dataset=DATASET[stage],
+        cutoff_len=cutoff_len,
+        image_max_pixels=IMAGE_MAX_PIXELS,
+        evaluation=evaluation,
+        # Quoted as in JSON, which YAML reads too: a folder may have any name.
+        output_dir=orjson.dumps(output_dir).decode(),
     )
 
 
@@ -99,7 +106,8 @@ per_device_eval_batch_size: 1
 
 _OUTPUT: Final = """
 ### output
-output_dir: output
+# Beside this folder: exporting again replaces all of it.
+output_dir: {output_dir}
 logging_steps: 10
 save_strategy: steps
 save_steps: 500

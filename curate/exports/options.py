@@ -62,6 +62,8 @@ class ExportOptions:
     """SQL-like condition over the fact columns."""
     require_verdict: bool = False
     """Drop samples that no judge has scored."""
+    declared_deidentified: tuple[str, ...] = ()
+    """Sources whose DICOM files the user declares to identify nobody, beside those declared to the judge."""
     ignore_rules: tuple[str, ...] = ()
     """Names of selection rules that do not apply."""
 
@@ -97,5 +99,6 @@ class ExportOptions:
             min_score=self.min_score,
             where=self.where,
             require_verdict=self.require_verdict,
+            declared_deidentified=self.declared_deidentified,
             ignore_rules=self.ignore_rules,
         )

@@ -93,6 +93,7 @@ def export(
             where=resolved.where,
             require_verdict=resolved.require_verdict,
             ignore=resolved.ignore_rules,
+            declared=_declared(corpus, resolved),
             name=format_name,
         )
         plan = make_plan(corpus, decisions, format_name, resolved)
@@ -115,6 +116,14 @@ def export(
             hashes={file.path: file.samples for file in summary.files},
         )
     return summary
+
+
+def _declared(corpus: Corpus, options: ExportOptions) -> frozenset[str]:
+    """Sources declared de-identified for this export, or for a judge before: an export leaves the machine no more."""
+    declared = set(options.declared_deidentified)
+    for step in corpus.info.steps:
+        declared.update(step.parameters.get("declared_deidentified", ()))
+    return frozenset(declared)
 
 
 def _writer(format_name: str, job: Job) -> RowWriter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import numpy as np
@@ -65,6 +66,9 @@ PATH_SCHEMA: Final = pa.schema([*_LEADING, ("images", _FILES), *_TRAILING])
 verl hands those to the agent loop as arguments."""
 
 _ANSWER_SEPARATOR: Final = ", "
+
+_LABEL: Final = re.compile(r"\b(\w+)[.):]\s*")
+"""What may be the label of an option in a question: ``A.``, ``A)``, ``A:`` or ``(A)``, and the space after it."""
 
 
 class VerlWriter:
@@ -187,18 +191,39 @@ def _prompt(table: pa.Table, turns: Turns, system_prompt: str) -> tuple[pa.ListA
 
 
 def _option_lists(table: pa.Table, turns: Turns) -> tuple[pa.StringArray, npt.NDArray[np.bool_]]:
-    """For each sample the lines to add to its question: its options, unless all of them are in the text already."""
+    """For each sample the lines to add to its question: its options, unless it lists all of them already."""
     choices = table.column("choices").combine_chunks()
     texts, defused = [""] * turns.rows, np.zeros(turns.rows, dtype=bool)
     asked = np.flatnonzero(lengths(choices) > 0)
     questions = take(turns.content, turns.last[asked]).to_pylist()
     for row, question, options in zip(asked, questions, take(choices, asked).to_pylist(), strict=True):
-        said = question.casefold()
-        if not all(option["text"].casefold() in said for option in options):
+        if not _lists(question, options):
             texts[row] = "".join(f"\n{option['label']}. {option['text']}" for option in options)
     harmless, marked = defuse(pa.array(texts, pa.string()))
     defused |= marked.to_numpy(zero_copy_only=False)
     return harmless, defused
+
+
+def _lists(question: str, options: list[dict[str, str]]) -> bool:
+    """Whether the question has every option behind its label.
+
+    The texts alone prove nothing: the words of an option, or its digit, may be part of what is asked.
+    """
+    said = question.casefold()
+    labels = [(found[1], found.end()) for found in _LABEL.finditer(said)]
+    return all(
+        any(
+            label == option["label"].casefold() and _stands_at(start, option["text"].casefold(), said)
+            for label, start in labels
+        )
+        for option in options
+    )
+
+
+def _stands_at(start: int, text: str, said: str) -> bool:
+    """Whether ``said`` has ``text`` at this place, and no word goes on behind it."""
+    stop = start + len(text)
+    return said.startswith(text, start) and not re.match(r"\w", said[stop : stop + 1])
 
 
 def _ground_truth(table: pa.Table, answers: pa.ListArray) -> pa.StringArray:

@@ -11,7 +11,7 @@ import polars as pl
 from curate.corpus import Corpus, Facts, UserError
 
 SAMPLE_COLUMNS: dict[str, pl.DataType] = {
-    name: pl.String() for name in ("id", "kind", "source", "license", "query_type")
+    name: pl.String() for name in ("id", "kind", "source", "license", "query_type", "privacy")
 }
 """Columns of the samples table that rules may use."""
 
@@ -31,7 +31,7 @@ VERDICT_COLUMNS: dict[str, pl.DataType] = {
     "judge_rubric": pl.String(),
     "judge_key": pl.String(),
 }
-"""Columns of the verdicts table. They are null in a corpus (or a shard of one) that was never judged."""
+"""Columns of the verdicts table. They are null for samples that were never judged."""
 
 
 def fact_columns(corpus: Corpus) -> dict[str, pl.DataType]:
@@ -58,30 +58,54 @@ def check_columns(names: Collection[str], known: Collection[str]) -> None:
 def read_facts(corpus: Corpus, shard: Path, columns: Collection[str]) -> pl.DataFrame:
     """The named fact columns of one shard's samples, in their order, ``id`` always among them.
 
-    Raises UserError when a facts shard is missing (verdicts may be) or was made from other samples.
+    Raises UserError when the signals are missing or were made from other samples, or a facts shard cannot be read.
     """
     wanted = {"id", *columns}
     samples = pl.read_parquet(shard, columns=sorted(wanted & SAMPLE_COLUMNS.keys()))
     signals = corpus.facts_shard("signals", shard)
     own = wanted & _schema(corpus, signals).keys() - SAMPLE_COLUMNS.keys()
-    frame = samples.hstack(_aligned(corpus, "signals", shard, samples["id"], own))
+    measured = _read(corpus, "signals", signals, own)
+    if not measured["id"].equals(samples["id"]):
+        raise UserError(f"{signals} is about other samples than {shard}; {_remedy(corpus, 'signals')}")
+    frame = samples.hstack(measured.drop("id"))
     asked = wanted & VERDICT_COLUMNS.keys()
-    if not asked:
-        return frame
-    if not corpus.facts_shard("verdicts", shard).exists():
-        return frame.with_columns(pl.lit(None, VERDICT_COLUMNS[name]).alias(name) for name in sorted(asked))
-    return frame.hstack(_aligned(corpus, "verdicts", shard, samples["id"], asked))
+    return frame.hstack(_verdicts(corpus, shard, samples["id"], asked)) if asked else frame
 
 
-def _aligned(corpus: Corpus, facts: Facts, shard: Path, ids: pl.Series, columns: Collection[str]) -> pl.DataFrame:
-    path = corpus.facts_shard(facts, shard)
+def verdict_shards(corpus: Corpus) -> list[Path]:
+    """All verdict shards, those that an earlier ingest left behind among them."""
+    return sorted((corpus.path / "verdicts").glob("part-*.parquet"))
+
+
+def _verdicts(corpus: Corpus, shard: Path, ids: pl.Series, columns: Collection[str]) -> pl.DataFrame:
+    """The verdicts on samples of one shard, null where there are none.
+
+    An ingest moves samples between shards, and verdicts are paid for: those that are not in the shard of the same name
+    are looked up by id in all others. Of several on one sample, one with a score is taken.
+    """
+    path = corpus.facts_shard("verdicts", shard)
+    if path.exists():
+        frame = _read(corpus, "verdicts", path, columns)
+        if frame["id"].equals(ids):
+            return frame.drop("id")
+    found = pl.DataFrame(schema={"id": pl.String(), **{name: VERDICT_COLUMNS[name] for name in sorted(columns)}})
+    if shards := verdict_shards(corpus):
+        moved = pl.scan_parquet(shards).filter(pl.col("id").is_in(ids.implode()))
+        best_first = moved.sort(pl.col("judge_score").is_null(), maintain_order=True)
+        try:
+            found = best_first.unique("id", keep="first", maintain_order=True).select(found.columns).collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise UserError(
+                f"the verdicts in {path.parent} cannot be read ({first_line(error)}); {_remedy(corpus, 'verdicts')}"
+            ) from None
+    return ids.to_frame().join(found, on="id", how="left", maintain_order="left").drop("id")
+
+
+def _read(corpus: Corpus, facts: Facts, path: Path, columns: Collection[str]) -> pl.DataFrame:
     try:
-        frame = pl.read_parquet(path, columns=["id", *sorted(columns)])
+        return pl.read_parquet(path, columns=["id", *sorted(columns)])
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"{path} cannot be read ({_first_line(error)}); {_remedy(corpus, facts)}") from None
-    if not frame["id"].equals(ids):
-        raise UserError(f"{path} is about other samples than {shard}; {_remedy(corpus, facts)}")
-    return frame.drop("id")
+        raise UserError(f"{path} cannot be read ({first_line(error)}); {_remedy(corpus, facts)}") from None
 
 
 def _schema(corpus: Corpus, signals: Path) -> dict[str, pl.DataType]:
@@ -90,12 +114,13 @@ def _schema(corpus: Corpus, signals: Path) -> dict[str, pl.DataType]:
     except FileNotFoundError:
         raise UserError(f"the samples in {corpus.path} are not measured yet; {_remedy(corpus, 'signals')}") from None
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"{signals} cannot be read ({_first_line(error)}); {_remedy(corpus, 'signals')}") from None
+        raise UserError(f"{signals} cannot be read ({first_line(error)}); {_remedy(corpus, 'signals')}") from None
 
 
 def _remedy(corpus: Corpus, facts: Facts) -> str:
     return f"run: curate score {corpus.path}{' --judge' if facts == 'verdicts' else ''}"
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, or its name where it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0]

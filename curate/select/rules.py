@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
 from curate.corpus import UserError
-from curate.select.facts import check_columns
+from curate.select.facts import check_columns, first_line
 
 NEAR_BLANK_BITS = 1.5
 """Entropy of the grey histogram below which a picture counts as blank. Even frames have 0, empty slide glass has
@@ -20,6 +22,14 @@ SHORTEST_SIDE = 28
 
 LONGEST_ASPECT = 200
 """Long side over short side at which Qwen's image processors raise an error; verl then loses the row silently."""
+
+_ACROSS_ROWS = frozenset(
+    {"Agg", "Explode", "Filter", "Gather", "Len", "Over", "Rolling", "Slice", "Sort", "SortBy", "Window"}
+)
+"""Nodes of a Polars expression that look at other rows than their own."""
+
+_FUNCTIONS_ACROSS_ROWS = frozenset({"Correlation", "Quantile"})
+"""SQL aggregates that Polars makes functions of, not aggregation nodes."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +50,28 @@ def default_rules(
     where: str | None = None,
     require_verdict: bool = False,
     ignore: Sequence[str] = (),
+    declared: Collection[str] = (),
 ) -> list[Rule]:
     """The rules in the order they are applied: the first that a sample violates is the one that drops it.
 
     ``min_score`` (0 to 5) holds for judged samples only; ``require_verdict`` also drops those that have no score.
     ``where`` is a condition in SQL over ``columns``, and only samples it holds for (not null) are kept. ``ignore``
-    names rules to leave out. Raises UserError when ``min_score`` is out of range, ``where`` is no condition over the
-    columns, or a rule to ignore does not exist.
+    names rules to leave out; ``declared`` names sources whose DICOM files are declared de-identified. Raises UserError
+    when ``min_score`` is out of range, ``where`` is no condition over the columns, or a rule to ignore does not exist.
     """
     if not 0 <= min_score <= 5:
         raise UserError(f"the minimum score is {min_score}; scores go from 0 to 5")
     column = pl.col
     rules = [
+        Rule(
+            "not_deidentified",
+            (column("privacy") == "identified")
+            & ~column("source").is_in(pl.Series(sorted(declared), dtype=pl.String).implode()),
+            pl.lit(
+                "its DICOM files are not marked as de-identified (declare the source with "
+                "--declare-deidentified SOURCE)"
+            ),
+        ),
         Rule(
             "unreadable_image",
             ~column("image_readable"),
@@ -140,11 +160,28 @@ def _condition(where: str, columns: Mapping[str, pl.DataType]) -> pl.Expr:
         check_columns(names, columns)
         tried = pl.DataFrame(schema=columns).select(condition.alias("condition"))
     except pl.exceptions.PolarsError as error:
-        raise UserError(f"--where {where!r} is not understood: {str(error).splitlines()[0]}") from None
+        raise UserError(f"--where {where!r} is not understood: {first_line(error)}") from None
     if not names:
         raise UserError(f"--where {where!r} names no column; there are: {', '.join(sorted(columns))}")
     if tried.dtypes[0] != pl.Boolean:
         raise UserError(f"--where {where!r} is no condition: it gives {tried.dtypes[0]}, not true or false")
-    if tried.height:
+    if _looks_across_rows(json.loads(condition.meta.serialize(format="json"))):
         raise UserError(f"--where {where!r} looks at all samples together; it is asked about each sample by itself")
     return condition
+
+
+def _looks_across_rows(node: Any) -> bool:
+    """Whether a serialized expression, or any part of it, aggregates, counts, or looks at neighbouring rows."""
+    if isinstance(node, list):
+        return any(map(_looks_across_rows, node))
+    if not isinstance(node, dict):
+        return node in _ACROSS_ROWS
+    for name, part in node.items():
+        if name in ("Literal", "Column", "evaluation"):  # what the user wrote, or work inside the list of one row
+            continue
+        if name == "function":
+            if (part if isinstance(part, str) else next(iter(part))) in _FUNCTIONS_ACROSS_ROWS:
+                return True
+        elif name in _ACROSS_ROWS or _looks_across_rows(part):
+            return True
+    return False

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import polars as pl
 import pyarrow.parquet as pq
 
-from curate.corpus import Corpus, atomic_file
+from curate.corpus import Corpus, UserError, atomic_file
 from curate.select.decisions import SCHEMA, Decisions
-from curate.select.facts import fact_columns, read_facts
+from curate.select.facts import fact_columns, first_line, read_facts, verdict_shards
 from curate.select.rules import Rule, default_rules
 
 
@@ -21,28 +21,40 @@ def select_samples(
     where: str | None = None,
     require_verdict: bool = False,
     ignore: Sequence[str] = (),
+    declared: Collection[str] = (),
     name: str = "default",
 ) -> Decisions:
     """Decide for every sample whether it is kept, by :func:`default_rules`, and write ``decisions/<name>.parquet``.
 
     A sample that was never judged, or could not be, is kept and counted in ``Decisions.unjudged``, unless
-    ``require_verdict``; rules named in ``ignore`` do not apply. Raises UserError when ``where`` or ``ignore`` cannot be
-    used or the samples are not measured.
+    ``require_verdict``; rules named in ``ignore`` do not apply, and DICOM files of the sources in ``declared`` count as
+    de-identified. Raises UserError when ``where`` or ``ignore`` cannot be used, ``where`` fails on some sample, or the
+    samples are not measured.
     """
     rules = default_rules(
-        fact_columns(corpus), min_score=min_score, where=where, require_verdict=require_verdict, ignore=ignore
+        fact_columns(corpus),
+        min_score=min_score,
+        where=where,
+        require_verdict=require_verdict,
+        ignore=ignore,
+        declared=declared,
     )
     needed = {column for rule in rules for part in (rule.violated, rule.reason) for column in part.meta.root_names()}
     needed |= {"judge_status", "judge_score"}
     rule, reason = _first_violated(rules)
 
     total, dropped, unjudged = 0, Counter[str](), Counter[str]()
-    judged = any(corpus.facts_shard("verdicts", shard).exists() for shard in corpus.shards())
+    judged = bool(verdict_shards(corpus))
     path = corpus.path / "decisions" / f"{name}.parquet"
     with atomic_file(path) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
         for shard in corpus.shards():
-            facts = read_facts(corpus, shard, needed).with_columns(rule=rule, reason=reason)
-            facts = facts.with_columns(kept=pl.col("rule").is_null())
+            facts = read_facts(corpus, shard, needed)
+            try:
+                facts = facts.with_columns(rule=rule, reason=reason).with_columns(kept=pl.col("rule").is_null())
+            except pl.exceptions.PolarsError as error:
+                if where is None:
+                    raise
+                raise UserError(f"--where {where!r} fails on a sample in {shard}: {first_line(error)}") from None
             # One row group a shard, whatever its length: Decisions.kept_rows counts on it.
             writer.write_table(facts.select(SCHEMA.names).to_arrow().cast(SCHEMA), row_group_size=max(1, len(facts)))
             total += len(facts)

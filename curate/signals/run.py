@@ -123,7 +123,9 @@ def _rows(shard: Path) -> int:
 
 def _unreadable(shard: Path, error: Exception) -> UserError:
     cause = (str(error).splitlines() or [type(error).__name__])[0]
-    return UserError(f"{shard} cannot be read ({cause}): remove the corpus and ingest again")
+    return UserError(
+        f"{shard} cannot be read ({cause}): remove {shard.parent} and run the same curate ingest or score again"
+    )
 
 
 def _put_aside(corpus: Corpus, expected: dict[str, str]) -> dict[str, str]:

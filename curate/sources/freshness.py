@@ -17,12 +17,14 @@ _ABOUT_PICTURES = frozenset(
 """Reasons of rejects that a change beside a record file can put right."""
 
 
-def pictures_unchanged(corpus: Corpus, inputs: Sequence[Path]) -> bool:
-    """Whether stored pictures are there, and files outside the listing have their size and time.
+def corpus_in_place(corpus: Corpus, inputs: Sequence[Path]) -> bool:
+    """Whether the samples and stored pictures are there, and files outside the listing have their size and time.
 
     The listing of a folder covers what is walked in it. It does not cover hidden folders, allowed roots, or the
     neighbours of an input that is a single file.
     """
+    if not corpus.shards():
+        return False
     if any(path.is_file() for path in inputs) and _some_reject_about_pictures(corpus):
         return False
     return all(_in_place(corpus, image, inputs) for shard in corpus.shards() for image in _pictures(shard))

@@ -22,7 +22,7 @@ from curate.corpus import Corpus, Origin, Sample, UserError
 from curate.engine import usable_cores
 from curate.schemas import FORMATS, ValidationError, expected_fields, problems, recognise
 from curate.sources.convert import to_sample
-from curate.sources.freshness import pictures_unchanged
+from curate.sources.freshness import corpus_in_place
 from curate.sources.images import Intake, inline_prefix, intake_bytes, intake_file, intake_inline
 from curate.sources.locations import real_path, resolve
 from curate.sources.readers import TOO_DEEP, BadRow, Row, read_rows
@@ -87,7 +87,7 @@ def ingest(inputs: Sequence[Path], corpus: Corpus, options: IngestOptions, progr
     """
     roots = _checked_roots([*inputs, *options.allow_roots], corpus.path)
     input_hash = _input_hash(inputs, options)
-    if corpus.info.complete and corpus.info.input_hash == input_hash and pictures_unchanged(corpus, inputs):
+    if corpus.info.complete and corpus.info.input_hash == input_hash and corpus_in_place(corpus, inputs):
         close_staging(corpus)
         return _summary(corpus, unchanged=True)
     staging = Staging(corpus, input_hash)

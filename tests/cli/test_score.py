@@ -250,3 +250,15 @@ def test_flags_about_the_judge_need_the_judge(tmp_path: Path, flag: tuple[str, .
     (tmp_path / "raw").mkdir()
     ran = curate("score", "raw", *flag, cwd=tmp_path)
     assert (ran.status, "add --judge" in ran.err) == (2, True)
+
+
+def test_identified_dicom_leaves_in_no_export_unless_its_source_is_declared(tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLES / "dicom", tmp_path / "raw" / "dicom")
+    assert curate("score", "raw", cwd=tmp_path).status == 0
+    guarded = curate("export", "--format", "image-caption", "--json", cwd=tmp_path)
+    assert guarded.json()["dropped"]["not_deidentified"] == 4
+    again = curate("score", "exports/image-caption", "-o", "second", *DEMO, "--json", cwd=tmp_path)
+    assert again.json()["judge"]["scored"] <= 1
+    flags = ("--declare-deidentified", "dicom")
+    declared = curate("export", "--format", "image-caption", "--json", *flags, cwd=tmp_path)
+    assert "not_deidentified" not in declared.json()["dropped"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from support.pictures import distinct, retina
 import curate.exports.run
 from curate.corpus import Corpus, Image, Sample, UserError, exclusive, stored_image_path
 from curate.exports import FORMATS, ExportOptions, export
+from curate.exports.directory import write_marker
 
 
 def corpus_with(tmp_path: Path, pictures: int = 3) -> tuple[Corpus, list[Sample]]:
@@ -63,6 +65,46 @@ class TestTarget:
         assert listing(target) == {content: b'{"mine": 1}'}
         assert not (corpus.path / "decisions").exists()
 
+    def test_what_was_added_to_an_earlier_export_is_not_deleted(self, tmp_path: Path) -> None:
+        corpus, _ = corpus_with(tmp_path)
+        target = tmp_path / "out"
+        export(corpus, "llamafactory-sft", target)
+        for name in ("saves", "output"):
+            (target / name / "checkpoint-500").mkdir(parents=True)
+            (target / name / "checkpoint-500" / "model.safetensors").write_bytes(b"trained")
+        before = listing(target)
+        with pytest.raises(UserError, match=r"did not write output, saves in it.*; move that elsewhere, or .*-o"):
+            export(corpus, "llamafactory-sft", target)
+        assert listing(target) == before
+
+    def test_what_is_added_while_it_is_replaced_is_not_deleted(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        corpus, _ = corpus_with(tmp_path)
+        target = tmp_path / "out"
+        export(corpus, "verl", target)
+
+        def train_meanwhile(directory: Path, description: dict[str, Any]) -> None:
+            write_marker(directory, description)
+            (target / "output").mkdir()
+
+        monkeypatch.setattr(curate.exports.run, "write_marker", train_meanwhile)
+        with pytest.raises(UserError, match="did not write output in it"):
+            export(corpus, "verl", target)
+        assert (target / "output").is_dir()
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["curated", "out"]
+
+    def test_everything_an_export_writes_may_be_replaced(self, tmp_path: Path) -> None:
+        corpus, samples = corpus_with(tmp_path, pictures=6)
+        image_file(corpus, samples[0].images[0]).unlink()
+        for name in FORMATS:
+            if name in ("image-caption", "interleaved", "llamafactory-cpt"):
+                continue  # there are no captions in this corpus
+            for _ in range(2):
+                summary = export(corpus, name, tmp_path / "out", ExportOptions(images="path", val_fraction=0.4))
+                assert {path.name for path in (tmp_path / "out").iterdir()} >= {"images", "skipped.jsonl"}
+                assert len(summary.files) == 2
+
     def test_a_file_a_corpus_and_the_current_directory_are_refused(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -94,7 +136,7 @@ class TestTarget:
 class TestInterruption:
     def test_what_a_killed_run_left_is_cleared(self, tmp_path: Path) -> None:
         corpus, _ = corpus_with(tmp_path)
-        export(corpus, "llamafactory-sft", tmp_path / "whole")
+        export(corpus, "llamafactory-sft", tmp_path / "whole" / "out")
         left = tmp_path / ".out.partial"
         (left / "images" / "ab").mkdir(parents=True)
         (left / "images" / "ab" / "half.png").write_bytes(b"half")
@@ -102,7 +144,7 @@ class TestInterruption:
         (tmp_path / ".out.old").mkdir()
         (tmp_path / ".out.old" / "train.parquet").write_bytes(b"old")
         export(corpus, "llamafactory-sft", tmp_path / "out")
-        assert listing(tmp_path / "out") == listing(tmp_path / "whole")
+        assert listing(tmp_path / "out") == listing(tmp_path / "whole" / "out")
         assert not left.exists()
 
     def test_a_failure_leaves_the_earlier_export_as_it_was(
@@ -117,6 +159,25 @@ class TestInterruption:
 
         monkeypatch.setattr(curate.exports.run, "write_marker", fail)
         with pytest.raises(KeyboardInterrupt):
+            export(corpus, "verl", tmp_path / "out", ExportOptions(images="path"))
+        assert listing(tmp_path / "out") == before
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["curated", "out"]
+
+    def test_an_export_that_cannot_be_put_in_place_leaves_the_earlier_one_there(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        corpus, _ = corpus_with(tmp_path)
+        export(corpus, "verl", tmp_path / "out")
+        before = listing(tmp_path / "out")
+        rename = Path.rename
+
+        def fail_for_the_new_one(self: Path, target: Path) -> Path:
+            if self.name == ".out.partial":
+                raise OSError(errno.EIO, "Input/output error", str(self))
+            return rename(self, target)
+
+        monkeypatch.setattr(Path, "rename", fail_for_the_new_one)
+        with pytest.raises(OSError, match="Input/output error"):
             export(corpus, "verl", tmp_path / "out", ExportOptions(images="path"))
         assert listing(tmp_path / "out") == before
         assert sorted(path.name for path in tmp_path.iterdir()) == ["curated", "out"]

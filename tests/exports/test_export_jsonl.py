@@ -87,9 +87,17 @@ def test_whole_samples_come_back_with_the_same_ids(tmp_path: Path, pictures: lis
         caption("A retina with a literal <image>.", pictures[0], source="fundus", license="CC0-1.0", meta={"a": [1]}),
         document("Before.", pictures[1], "After."),
         conversation("Look at <image>.", "Yes.", images=[pictures[2]], system="Be kind."),
-        query("Which?", "B", query_type="choice", choices=(("A", "left"), ("B", "right")), privacy="identified"),
+        # The source of an identified sample is the folder it is read from, whatever its record says.
+        query(
+            "Which?",
+            "B",
+            query_type="choice",
+            choices=(("A", "left"), ("B", "right")),
+            privacy="identified",
+            source="out",
+        ),
     ]
-    rows, _ = run(tmp_path, "jsonl", samples, images=images)
+    rows, _ = run(tmp_path, "jsonl", samples, images=images, ignore_rules=("not_deidentified",))
     assert [row["id"] for row in rows] == [sample.id for sample in samples]
     back = Corpus.create(tmp_path / "back")
     ingest([tmp_path / "out" / "train.jsonl"], back, IngestOptions(), lambda *_: None)

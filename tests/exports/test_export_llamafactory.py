@@ -273,10 +273,20 @@ class TestCpt:
 
 
 @pytest.mark.parametrize("form", ["sft", "cpt"])
+@pytest.mark.parametrize("folder", ["out", 'a: "b" #c {d}'])
+def test_checkpoints_go_beside_the_export(tmp_path: Path, form: str, folder: str) -> None:
+    corpus = make_corpus(tmp_path / "curated", [conversation("Q", "A"), document("Text.")])
+    write_signals(corpus)
+    export(corpus, f"llamafactory-{form}", tmp_path / folder)
+    settings = yaml.safe_load((tmp_path / folder / "train.yaml").read_text())
+    assert settings["output_dir"] == f"../{folder}-output"
+
+
+@pytest.mark.parametrize("form", ["sft", "cpt"])
 def test_the_same_export_twice_has_the_same_bytes(tmp_path: Path, pictures: list[Image], form: str) -> None:
     samples = [*(caption(f"C{n}.", image) for n, image in enumerate(pictures)), conversation("Q", "A", images=pictures)]
     directory, _ = run(tmp_path, form, samples)
-    again = tmp_path / "again"
+    again = tmp_path / "again" / "out"
     export(Corpus.open(tmp_path / "curated"), f"llamafactory-{form}", again)
     for name in ("train.parquet", "dataset_info.json", "train.yaml"):
         assert (directory / name).read_bytes() == (again / name).read_bytes()

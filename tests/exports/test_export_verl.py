@@ -119,6 +119,41 @@ def test_options_are_added_unless_the_question_lists_them(tmp_path: Path, text: 
     assert rows(directory)[0]["prompt"][-1]["content"] == asked
 
 
+NUMBERS = tuple((label, str(number)) for number, label in enumerate("ABCD", start=1))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The patient is 1234 days old. How many kidneys?",
+        "Which of 1, 2, 3 and 4?",
+        "How many?\nA. 1\nB. 2\nC. 3",
+        "How many?\nA. 1\nB. 2\nC. 3\nD. 40",
+        "How many?\nA. 1\nB. 2\nC. 3\nE. 4",
+        "How many?\nA. 1\nB. 2\nC. 3\nVitamin-AD. 4",
+        "How many?\nA 1\nB 2\nC 3\nD 4",
+    ],
+)
+def test_the_words_of_the_options_are_no_list_of_them(tmp_path: Path, text: str) -> None:
+    directory, _ = run(tmp_path, [query(text, "B", query_type="choice", choices=NUMBERS)])
+    assert rows(directory)[0]["prompt"][-1]["content"] == f"{text}\nA. 1\nB. 2\nC. 3\nD. 4"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "How many? A. 1 B. 2 C. 3 D. 4",
+        "How many? A) 1, B) 2, C) 3, D) 4.",
+        "How many?\nA: 1\nB: 2\nC: 3\nD: 4",
+        "How many? (A) 1; (B) 2; (C) 3; (D) 4",
+        "How many? Options:\n(a)1\n(b)2\n(c)3\n(d)4",
+    ],
+)
+def test_a_list_of_options_is_known_by_its_labels(tmp_path: Path, text: str) -> None:
+    directory, _ = run(tmp_path, [query(text, "B", query_type="choice", choices=NUMBERS)])
+    assert rows(directory)[0]["prompt"][-1]["content"] == text
+
+
 def test_system_messages(tmp_path: Path) -> None:
     samples = [query("One?", "a"), query("Two?", "b", system="Be brief.")]
     for options, expected in (

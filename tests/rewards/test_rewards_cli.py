@@ -167,6 +167,24 @@ def test_rollout_dumps_with_the_file_that_was_trained_on(tmp_path: Path) -> None
     assert full.json()["groups"]["sizes"] == {"2": 2}
 
 
+def test_bad_rows_of_the_file_that_was_trained_on_are_reported(responses: Path, tmp_path: Path) -> None:
+    row = {
+        "data_source": "rad",
+        "prompt": [{"role": "user", "content": "Is it?"}],
+        "reward_model": {},
+        "extra_info": {},
+    }
+    prompts = saved(tmp_path / "train.jsonl", row)
+    with prompts.open("a") as file:
+        file.write("{broken\n[1]\n")
+    ran = curate("reward", responses, "--prompts", prompts, "--json")
+    assert (ran.status, ran.json()["responses"]) == (1, 9)
+    assert "2 row(s) with a problem" in ran.err
+    first, second = ran.json()["problems"]
+    assert first.startswith(f"{prompts}:2: it is not valid JSON")
+    assert second.startswith(f"{prompts}:3: a row must be a JSON object")
+
+
 def test_a_hostile_source_name_is_shown_as_text(tmp_path: Path) -> None:
     ran = curate("reward", saved(tmp_path / "r.jsonl", organ("a", answer("B"), data_source="\u001b[31m[bold]x")))
     assert ran.status == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -149,16 +148,74 @@ def test_without_signals_the_user_is_sent_to_score(tmp_path: Path) -> None:
     assert not (corpus.path / "decisions" / "default.parquet").exists()
 
 
-@pytest.mark.parametrize("facts", ["signals", "verdicts"])
-def test_facts_about_other_samples_are_refused(tmp_path: Path, facts: Any) -> None:
+def test_signals_of_other_samples_are_refused(tmp_path: Path) -> None:
     corpus, _ = corpus_of(tmp_path, 2)
     write_signals(corpus)
-    write_verdicts(corpus)
-    path = corpus.facts_shard(facts, corpus.shards()[0])
+    path = corpus.facts_shard("signals", corpus.shards()[0])
     table = pq.read_table(path)
     pq.write_table(table.set_column(0, "id", pa.array(["0" * 64, "1" * 64])), path)
     with pytest.raises(UserError, match="is about other samples"):
         select_samples(corpus)
+
+
+def test_verdicts_are_found_by_id_after_an_ingest_moved_their_samples(tmp_path: Path) -> None:
+    samples = [caption(f"Caption {number}.", row=number) for number in range(1, 6)]
+    write_verdicts(
+        make_corpus(tmp_path / "curated", samples[:4], per_shard=2),
+        {sample.id: {"judge_score": score} for sample, score in zip(samples, (1.0, 4.1, 4.2, 2.0), strict=False)},
+    )
+    corpus = make_corpus(tmp_path / "curated", [samples[4], *reversed(samples[:4])], per_shard=3)
+    write_signals(corpus)
+    decisions = select_samples(corpus)
+    assert [row["reason"] for row in rows(decisions)] == [
+        None,
+        "the judge's mean score 2.0 is below 3",
+        None,
+        None,
+        "the judge's mean score 1.0 is below 3",
+    ]
+    assert (decisions.judged, decisions.unjudged) == (True, {"not_asked": 1})
+
+
+def test_of_two_verdicts_on_a_sample_the_one_with_a_score_counts(tmp_path: Path) -> None:
+    corpus, (first, second) = corpus_of(tmp_path, 2, per_shard=1)
+    write_verdicts(corpus, {first.id: NO_SCORE | {"judge_status": "failed"}, second.id: {"judge_score": 1.5}})
+    shards = [corpus.facts_shard("verdicts", shard) for shard in corpus.shards()]
+    both = [pq.read_table(path) for path in shards]
+    pq.write_table(both[1].set_column(0, "id", pa.array([first.id])), shards[1])
+    corpus = make_corpus(corpus.path, [second, first], per_shard=1)
+    write_signals(corpus)
+    assert [row["rule"] for row in rows(select_samples(corpus))] == [None, "low_score"]
+
+
+def test_a_damaged_verdict_shard_is_a_sentence_where_it_is_searched_too(tmp_path: Path) -> None:
+    corpus, _ = corpus_of(tmp_path, 2, per_shard=1)
+    write_signals(corpus)
+    write_verdicts(corpus)
+    first, second = (corpus.facts_shard("verdicts", shard) for shard in corpus.shards())
+    first.unlink()
+    second.write_bytes(b"PAR1 no")
+    with pytest.raises(UserError, match=r"verdicts in .* cannot be read"):
+        select_samples(corpus)
+
+
+def test_samples_that_may_identify_a_patient_are_dropped_unless_their_source_is_declared(tmp_path: Path) -> None:
+    samples = [
+        caption("A scan.", source="ward", privacy="identified", row=1),
+        caption("Another.", source="archive", privacy="identified", row=2),
+        caption("Marked.", source="ward", privacy="deidentified", row=3),
+        caption("No DICOM.", source="ward", row=4),
+    ]
+    corpus = make_corpus(tmp_path / "curated", samples)
+    write_signals(corpus, {samples[0].id: {"image_readable": False}})
+    decisions = select_samples(corpus)
+    assert decisions.dropped == {"not_deidentified": 2}
+    assert rows(decisions)[0]["reason"] == (
+        "its DICOM files are not marked as de-identified (declare the source with --declare-deidentified SOURCE)"
+    )
+    declared = select_samples(corpus, declared=["ward"])
+    assert [row["rule"] for row in rows(declared)] == ["unreadable_image", "not_deidentified", None, None]
+    assert select_samples(corpus, declared={"ward", "archive"}).dropped == {"unreadable_image": 1}
 
 
 def test_a_damaged_facts_shard_is_a_sentence(tmp_path: Path) -> None:

@@ -37,6 +37,10 @@ def corpus(tmp_path: Path) -> Corpus:
         ("NOT ARRAY_CONTAINS(judge_defects, 'wrong_answer')", [True, False, True]),
         ("LENGTH(id) = 64", [True, True, True]),
         ("text_language = 'en' AND judge_fluency > 4", [True, True, True]),
+        ("LOWER(source) <> 'chat' AND source IN ('Agg', 'Len', 'vqa')", [False, False, True]),
+        ("CASE WHEN kind = 'query' THEN source = 'vqa' ELSE SUBSTR(source, 1, 1) = 'c' END", [False, True, True]),
+        ("ARRAY_LENGTH(judge_defects) > 0 OR COALESCE(image_min_side, 0) > 500", [True, True, False]),
+        ("privacy = 'unknown'", [True, True, True]),
     ],
 )
 def test_conditions(corpus: Corpus, where: str, kept: list[bool]) -> None:
@@ -57,6 +61,20 @@ def test_conditions(corpus: Corpus, where: str, kept: list[bool]) -> None:
         ("judge_score + 1", "is no condition: it gives Float64"),
         ("SELECT 1", "is not understood"),
         ("AVG(judge_score) > 3", "looks at all samples together"),
+        ("image_entropy > AVG(image_entropy)", "looks at all samples together"),
+        ("image_entropy = MAX(image_entropy)", "looks at all samples together"),
+        ("kind = 'query' AND image_entropy > MEDIAN(image_entropy)", "looks at all samples together"),
+        ("image_entropy > QUANTILE_CONT(image_entropy, 0.5)", "looks at all samples together"),
+        ("CORR(image_entropy, text_letters) > 0.1", "looks at all samples together"),
+        ("COUNT(*) > image_min_side", "looks at all samples together"),
+        ("COUNT(DISTINCT source) > 1", "looks at all samples together"),
+        ("ARRAY_AGG(source) IS NOT NULL", "looks at all samples together"),
+        ("UNNEST(judge_defects) = 'wrong_answer'", "looks at all samples together"),
+        ("kind = 'query' AND ROW_NUMBER() OVER () < 2", "looks at all samples together"),
+        ("ROW_NUMBER() OVER (PARTITION BY source ORDER BY id) < 2", "looks at all samples together"),
+        ("SUM(text_chars) OVER (PARTITION BY source) > 9", "looks at all samples together"),
+        ("LAG(source) OVER (ORDER BY id) = source", "looks at all samples together"),
+        ("RANK() OVER (ORDER BY judge_score) < 3", "looks at all samples together"),
         ("1 = 1", "names no column"),
         ("", "is not understood"),
     ],
@@ -66,6 +84,17 @@ def test_mistakes_are_sentences_before_any_work(corpus: Corpus, where: str, mess
         select_samples(corpus, where=where)
     assert message in str(caught.value)
     assert not (corpus.path / "decisions").exists()
+
+
+@pytest.mark.parametrize("where", ["CAST(source AS INT) > 3", "source::int > 3"])
+def test_a_condition_that_fails_on_a_sample_is_a_sentence(corpus: Corpus, where: str) -> None:
+    with pytest.raises(UserError) as caught:
+        select_samples(corpus, where=where)
+    message = str(caught.value)
+    assert f"--where {where!r} fails on a sample in" in message
+    assert "conversion from" in message
+    assert "\n" not in message
+    assert not list((corpus.path / "decisions").iterdir())
 
 
 def test_verdict_columns_may_be_named_where_nothing_was_judged(tmp_path: Path) -> None:

@@ -337,7 +337,9 @@ def test_a_broken_signals_shard_is_made_again(path: Path, raw: Path) -> None:
 def test_a_broken_samples_shard_is_the_users_business(path: Path, raw: Path) -> None:
     corpus = make_corpus(path, captions(raw, 4), per_shard=2)
     corpus.shards()[1].write_bytes(b"PAR1 no longer")
-    with pytest.raises(UserError, match=r"part-00001\.parquet cannot be read"):
+    with pytest.raises(
+        UserError, match=r"part-00001\.parquet cannot be read .*: remove \S+/samples and run the same curate"
+    ):
         measure_corpus(corpus, 1)
 
 

@@ -1,4 +1,4 @@
-"""JSON Lines exports: the seed's image-caption and interleaved records, and whole samples."""
+"""JSON Lines exports: image-caption and interleaved records, and whole samples."""
 
 from __future__ import annotations
 

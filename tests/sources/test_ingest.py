@@ -3,12 +3,9 @@
 import base64
 import io
 import json
-import os
 import shutil
-import socket
 import unicodedata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,44 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from support.cli import curate
+from support.ingesting import EXAMPLES, ingest, only_reason, write_lines
 from support.pictures import distinct, histology, retina
 
-from curate.corpus import Corpus, Sample
-
-EXAMPLES = Path(__file__).parents[2] / "examples" / "raw"
-
-
-@pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    folder = tmp_path / "raw"
-    folder.mkdir()
-    return folder
-
-
-def write_lines(path: Path, *records: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
-
-
-def ingest(raw: Path, *options: str | Path) -> tuple[dict[str, Any], list[Sample], list[dict[str, Any]]]:
-    corpus = raw.parent / "curated"
-    ran = curate("ingest", raw, "-o", corpus, "--json", *options)
-    assert ran.status in (0, 1), ran.err
-    counts = ran.json()
-    opened = Corpus.open(corpus)
-    samples = [sample for shard in opened.shards() for sample in opened.samples(shard)]
-    rejects = [json.loads(line) for part in sorted((corpus / "rejects").glob("*.jsonl")) for line in part.open()]
-    assert counts["rows"] == len(samples) + len(rejects)
-    assert counts["samples"] == len(samples)
-    for sample in samples:
-        for image in sample.images:
-            opened.image_bytes(image)
-    return counts, samples, rejects
-
-
-def only_reason(rejects: list[dict[str, Any]]) -> str:
-    assert len(rejects) == 1, rejects
-    return str(rejects[0]["reason"])
+from curate.corpus import Corpus
 
 
 def test_the_examples_give_what_their_readme_promises(tmp_path: Path) -> None:
@@ -171,95 +134,6 @@ def test_ordinary_pictures_stay_where_they_are(raw: Path) -> None:
     assert not (raw.parent / "curated" / "images").exists()
 
 
-@pytest.mark.parametrize(
-    ("reference", "reason"),
-    [
-        ("../secret.png", "outside_root"),
-        ("../missing.png", "outside_root"),
-        ("sub/../../secret.png", "outside_root"),
-        ("{tmp}/secret.png", "outside_root"),
-        ("file://{tmp}/secret.png", "outside_root"),
-        ("link.png", "outside_root"),
-        ("folder-link/secret.png", "outside_root"),
-        ("/proc/self/environ", "outside_root"),
-        ("https://example.org/a.png", "remote_image"),
-        ("s3://bucket/a.png", "remote_image"),
-        ("a\0.png", "bad_path"),
-        ("%2e%2e/secret.png", "missing_image"),
-        ("..\\secret.png", "missing_image"),
-        ("pipe", "not_a_regular_file"),
-        ("sub", "not_a_regular_file"),
-        ("nowhere.png", "missing_image"),
-        ("data:image/png;base64,@@@", "invalid_base64"),
-        ("empty.png", "empty_image"),
-        ("page.png", "not_an_image"),
-        ("cut.png", "truncated_image"),
-        ("cut.jpg", "truncated_image"),
-        ("bomb.png", "too_large"),
-        ("moving.gif", "several_frames"),
-    ],
-)
-def test_references_that_must_not_become_pictures(raw: Path, tmp_path: Path, reference: str, reason: str) -> None:
-    outside = tmp_path / "secret.png"
-    outside.write_bytes(retina())
-    (raw / "sub").mkdir()
-    (raw / "link.png").symlink_to(outside)
-    (raw / "folder-link").symlink_to(tmp_path)
-    os.mkfifo(raw / "pipe")
-    (raw / "empty.png").write_bytes(b"")
-    (raw / "page.png").write_text("<!DOCTYPE html><html>404</html>")
-    (raw / "cut.png").write_bytes(retina()[:-2000])
-    (raw / "cut.jpg").write_bytes(retina(image_format="JPEG")[:-500])
-    (raw / "bomb.png").write_bytes(png_header(60_000, 60_000))
-    frames = [Image.new("L", (8, 8), value) for value in (0, 255)]
-    frames[0].save(raw / "moving.gif", save_all=True, append_images=frames[1:])
-    write_lines(raw / "records.jsonl", {"image": reference.format(tmp=tmp_path), "text": "A picture."})
-    _, samples, rejects = ingest(raw)
-    assert samples == []
-    assert [reject["reason"] for reject in rejects if reject["file"] == "records.jsonl"] == [reason]
-
-
-def png_header(width: int, height: int) -> bytes:
-    """A tiny valid PNG that claims to be enormous."""
-    import struct
-    import zlib
-
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
-
-
-def test_an_allowed_root_opens_exactly_that_folder(raw: Path, tmp_path: Path) -> None:
-    for name in ("shared", "private"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "a.png").write_bytes(distinct(len(name)))
-    write_lines(
-        raw / "r.jsonl", *({"image": f"{tmp_path}/{name}/a.png", "text": name} for name in ("shared", "private"))
-    )
-    _, samples, rejects = ingest(raw, "--allow-root", tmp_path / "shared")
-    assert [next(sample.texts()) for sample in samples] == ["shared"]
-    assert only_reason(rejects) == "outside_root"
-
-
-def test_special_files_and_links_in_the_folder_are_told_and_left_alone(raw: Path, tmp_path: Path) -> None:
-    os.mkfifo(raw / "pipe.jsonl")
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(os.path.relpath(raw / "s.json"))
-    (raw / "dangling.jsonl").symlink_to(tmp_path / "nothing")
-    (tmp_path / "other.jsonl").write_text('{"image": "x", "text": "y"}')
-    (raw / "out.jsonl").symlink_to(tmp_path / "other.jsonl")
-    _, samples, rejects = ingest(raw)
-    assert samples == []
-    assert {(reject["file"], reject["reason"]) for reject in rejects} == {
-        ("pipe.jsonl", "not_a_regular_file"),
-        ("s.json", "not_a_regular_file"),
-        ("dangling.jsonl", "missing_file"),
-        ("out.jsonl", "outside_root"),
-    }
-
-
 @pytest.mark.parametrize(("on_disk", "in_record"), [("NFD", "NFC"), ("NFC", "NFD")])
 def test_names_in_either_unicode_form_are_found(raw: Path, on_disk: str, in_record: str) -> None:
     name = "échographie.png"
@@ -291,18 +165,6 @@ def test_same_content_is_one_sample_wherever_it_lies(raw: Path) -> None:
     counts, samples, rejects = ingest(raw)
     assert (counts["duplicates"], len(samples)) == (1, 1)
     assert samples[0].id in rejects[0]["message"]
-
-
-def test_a_second_run_reads_nothing_and_a_change_reads_again(raw: Path) -> None:
-    (raw / "a.png").write_bytes(retina())
-    write_lines(raw / "r.jsonl", {"image": "a.png", "text": "First."})
-    first, before, _ = ingest(raw)
-    second, _, _ = ingest(raw)
-    assert (first["unchanged"], second["unchanged"]) == (False, True)
-    (raw / "a.png").write_bytes(histology())
-    third, after, _ = ingest(raw)
-    assert not third["unchanged"]
-    assert before[0].id != after[0].id
 
 
 def test_many_rows_fill_several_shards_and_ids_do_not_depend_on_it(raw: Path) -> None:
@@ -387,70 +249,6 @@ def test_a_saved_dataset_dict_is_its_splits(raw: Path) -> None:
     assert (len(samples), rejects) == (2, [])
 
 
-def test_a_renamed_picture_is_measured_again(raw: Path) -> None:
-    for name in ("a.png", "a.jpg"):
-        for leftover in raw.glob("a.*"):
-            leftover.unlink()
-        (raw / name).write_bytes(retina(image_format="JPEG"))
-        (raw / "a.txt").write_text("A fundus photograph.")
-        assert curate("score", raw, "-o", raw.parent / "curated").status == 0
-        signals = pq.read_table(raw.parent / "curated" / "signals")
-        assert signals["image_extension_ok"].to_pylist() == [name == "a.jpg"]
-
-
-def test_a_picture_that_was_missing_beside_a_single_file_is_found_on_the_next_run(raw: Path) -> None:
-    write_lines(raw / "r.jsonl", {"image": "a.png", "text": "Caption."})
-    corpus = raw.parent / "curated"
-    assert curate("ingest", raw / "r.jsonl", "-o", corpus, "--json").json()["samples"] == 0
-    (raw / "a.png").write_bytes(retina())
-    assert curate("ingest", raw / "r.jsonl", "-o", corpus, "--json").json()["samples"] == 1
-    assert curate("ingest", raw / "r.jsonl", "-o", corpus, "--json").json()["unchanged"]
-    (raw / "a.png").write_bytes(histology())
-    assert not curate("ingest", raw / "r.jsonl", "-o", corpus, "--json").json()["unchanged"]
-
-
-def test_a_change_in_a_hidden_folder_is_noticed(raw: Path) -> None:
-    (raw / ".cache").mkdir()
-    (raw / ".cache" / "a.png").write_bytes(retina())
-    write_lines(raw / "r.jsonl", {"image": ".cache/a.png", "text": "Caption."})
-    _, before, _ = ingest(raw)
-    (raw / ".cache" / "a.png").write_bytes(histology())
-    _, after, _ = ingest(raw)
-    assert before[0].id != after[0].id
-
-
-@pytest.mark.parametrize("damage", ["deleted", "zeros"])
-def test_a_lost_or_damaged_stored_picture_is_made_again(raw: Path, damage: str) -> None:
-    write_lines(raw / "r.jsonl", {"image": base64.b64encode(retina()).decode(), "text": "Caption."})
-    ingest(raw)
-    (stored,) = (raw.parent / "curated" / "images").rglob("*.png")
-    if damage == "deleted":
-        stored.unlink()
-    else:
-        stored.write_bytes(b"\0" * stored.stat().st_size)
-        (raw / "touched.md").write_text("so that the input is read again")
-    ingest(raw)
-
-
-def test_a_saved_dataset_must_not_lead_out_of_its_folder(raw: Path, tmp_path: Path) -> None:
-    secret = pa.table({"image": [{"bytes": retina(), "path": None}], "text": ["SECRET"]})
-    with pa.OSFile(str(tmp_path / "secret.arrow"), "wb") as file, pa.ipc.new_stream(file, secret.schema) as out:
-        out.write_table(secret)
-    for name in ("link", "pipe"):
-        folder = raw / name
-        folder.mkdir()
-        (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
-        (folder / "dataset_info.json").write_text("{}")
-    (raw / "link" / "data.arrow").symlink_to(tmp_path / "secret.arrow")
-    os.mkfifo(raw / "pipe" / "data.arrow")
-    _, samples, rejects = ingest(raw)
-    assert samples == []
-    assert {(r["file"], r["reason"]) for r in rejects if r["row"] == 0 and r["file"] in ("link", "pipe")} == {
-        ("link", "outside_root"),
-        ("pipe", "not_a_regular_file"),
-    }
-
-
 def test_mapped_columns_are_read_as_what_they_stand_for(raw: Path) -> None:
     pq.write_table(pa.table({"img": [{"bytes": retina(), "path": None}], "text": ["From Parquet."]}), raw / "a.parquet")
     (raw / "b.csv").write_text('q,opts,answer,query_type\nWhich?,"[""x"", ""y""]",A,choice\n')
@@ -461,15 +259,6 @@ def test_mapped_columns_are_read_as_what_they_stand_for(raw: Path) -> None:
     assert rejects == []
     assert len(samples) == 3
     assert all(sample.meta == {} for sample in samples)
-
-
-def test_a_record_cannot_choose_the_source_of_identified_pictures(raw: Path) -> None:
-    shutil.copytree(EXAMPLES / "dicom", raw / "clinic")
-    for caption in (raw / "clinic").glob("*.txt"):
-        caption.unlink()
-    write_lines(raw / "clinic" / "r.jsonl", {"image": "ct-thorax-crop.dcm", "text": "CT.", "source": "public"})
-    _, samples, _ = ingest(raw)
-    assert [(sample.privacy, sample.source) for sample in samples] == [("identified", "clinic")]
 
 
 def test_integers_beyond_64_bits_are_never_rounded(raw: Path) -> None:
@@ -492,17 +281,3 @@ def test_a_file_without_suffix_is_an_image_only_if_it_is_one(raw: Path) -> None:
     _, samples, rejects = ingest(raw)
     assert sorted(sample.kind for sample in samples) == ["conversation", "image_caption"]
     assert only_reason(rejects) == "unknown_file_type"
-
-
-def test_a_damaged_leftover_of_an_interrupted_ingest_is_no_dead_end(raw: Path) -> None:
-    (raw / "a.png").write_bytes(retina())
-    write_lines(raw / "r.jsonl", {"image": "a.png", "text": "Caption."})
-    ingest(raw)
-    corpus = raw.parent / "curated"
-    info = json.loads((corpus / "corpus.json").read_text())
-    (corpus / "ingest.partial.json").write_text(json.dumps({"input": info["input_hash"], "finished": False}))
-    (corpus / "corpus.json").write_text(json.dumps(info | {"complete": False}))
-    (corpus / "samples.partial").mkdir()
-    (corpus / "samples.partial" / "part-00000.parquet").write_bytes(b"")
-    _, samples, _ = ingest(raw)
-    assert len(samples) == 1

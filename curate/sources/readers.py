@@ -37,7 +37,8 @@ SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".csv")
 _COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 _UTF8_BOM = b"\xef\xbb\xbf"
 _KEY = re.compile(rb'"\s*:')
-_LONG_INTEGER = re.compile(rb"[:,\[]\s*-?\d{19}")
+LONG_INTEGER = re.compile(rb"[:,\[]\s*-?\d{19}")
+"""Where an integer may have more than 64 bits."""
 _STRUCTURED = frozenset(
     {"image", "images", "answer", "choices", "conversations", "texts", "image_info"}
     | {"prompt", "reward_model", "extra_info", "turns", "meta"}
@@ -175,7 +176,10 @@ def parse_line(number: int, line: bytes) -> Row | BadRow:
     """One line of JSON as a row."""
     try:
         # orjson makes floats of integers beyond 64 bits, which would change an accession number without a word.
-        fields = _exact(line) if _LONG_INTEGER.search(line) else orjson.loads(line)
+        fields = _exact(line) if LONG_INTEGER.search(line) else orjson.loads(line)
+    except OverflowError:
+        message = "an integer has more than 64 bits, which JSON readers round; write it as a string"
+        return BadRow(number, "integer_too_long", message)
     except (ValueError, RecursionError) as error:
         return BadRow(number, *_why_no_json(line, error))
     if not isinstance(fields, dict):
@@ -190,10 +194,17 @@ def parse_line(number: int, line: bytes) -> Row | BadRow:
 
 
 def _exact(line: bytes) -> Any:
+    """The value of a line of JSON; OverflowError for an integer of more than 64 bits."""
+
     def refuse(constant: str) -> None:
         raise ValueError(constant)
 
-    return json.loads(line, parse_constant=refuse)
+    def integer(digits: str) -> int:
+        if len(digits) > 20 or not -(2**63) <= int(digits) < 2**64:
+            raise OverflowError
+        return int(digits)
+
+    return json.loads(line, parse_constant=refuse, parse_int=integer)
 
 
 def _why_no_json(line: bytes, error: ValueError | RecursionError) -> tuple[str, str]:

@@ -268,7 +268,7 @@ def test_integers_beyond_64_bits_are_never_rounded(raw: Path) -> None:
     (raw / "r.jsonl").write_text("".join(line.format(n=n, uid=uid) for n, uid in enumerate(uids)))
     _, samples, rejects = ingest(raw)
     assert [sample.meta["uid"] for sample in samples] == [2**63, 7]
-    assert only_reason(rejects) == "not_json"
+    assert only_reason(rejects) == "integer_too_long"
 
 
 def test_a_file_without_suffix_is_an_image_only_if_it_is_one(raw: Path) -> None:

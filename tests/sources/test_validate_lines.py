@@ -107,7 +107,8 @@ ROW = '"image": "0.png", "text": "x"'
         ('"n": NaN', "not_a_number"),
         ('"n": -Infinity', "not_a_number"),
         ('"n": 1e999', "invalid_json"),
-        ('"n": 1' + "0" * 400, "invalid_json"),
+        ('"n": 1' + "0" * 400, "integer_too_long"),
+        ('"n": 123456789012345678901', "integer_too_long"),
         ('"n": [NaN]', "not_a_number"),
         ('"n": {"m": 1, "m": 1}', "duplicate_key"),
         ('"n": "\\ud800"', "invalid_json"),
@@ -129,7 +130,7 @@ def test_what_pydantic_alone_would_let_pass(folder: Path, tail: str, code: str) 
         '{"image": "0.png", "text": "says \\"image\\": \\"x\\""}',
         '{"image" : "0.png" , "text"\t:"x"}',
         '{"image": "0.png", "text": "x", "n": "\\u0022:"}',
-        '{"image": "0.png", "text": "x", "n": 123456789012345678901234567890}',
+        '{"image": "0.png", "text": "x", "n": 1234567890123456789}',
         '{"image": "0.png", "text": "x", "n": ' + "[" * 250 + "]" * 250 + "}",
     ],
 )

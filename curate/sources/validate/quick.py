@@ -9,7 +9,7 @@ import orjson
 from pydantic import TypeAdapter
 
 from curate.schemas import FORMATS, LlamaFactoryMessage, Message, ValidationError, WireRecord
-from curate.sources.readers import Row, parse_line
+from curate.sources.readers import LONG_INTEGER, Row, parse_line
 
 _MAX_SHAPES = 4096
 _TWO_STRINGS = frozenset({Message, LlamaFactoryMessage})
@@ -47,6 +47,8 @@ class QuickLines:
         if expected is None:
             return None
         marks, numbers = expected
+        if (marks is None or numbers) and LONG_INTEGER.search(line):
+            return None
         if marks is None:
             marks = _marks_of(record)
         if line.count(b'"') == marks or _unescaped_marks(line) == marks:

@@ -79,8 +79,7 @@ def export(
     whose picture is missing or has changed since ingest is skipped and counted. Raises UserError for options that do
     not fit, samples that are not measured, or when there is nothing to export.
     """
-    if not corpus.info.complete:
-        raise UserError(f"the ingest into {corpus.path} was interrupted; run it again, it goes on where it stopped")
+    corpus.check_complete()
     resolved = (options or ExportOptions()).resolved(format_name)
     destination = directory.resolve()
     if destination.is_relative_to(corpus.path.resolve()):

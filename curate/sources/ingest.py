@@ -8,6 +8,7 @@ changed since, they are read anew: samples that were there before keep their ids
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -202,6 +203,8 @@ class _Reader:
 
     def __init__(self, inputs: Sequence[Path], roots: tuple[Path, ...], options: IngestOptions, corpus: Path) -> None:
         self._inputs, self._roots, self._options, self._corpus = inputs, roots, options, corpus
+        # Images without sidecars wait here, not in memory, until all records have been seen.
+        self._bare = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the reader goes
 
     def units(self) -> Iterator[_Unit]:
         """Every row of the inputs, in an order that depends on nothing but their content."""
@@ -212,7 +215,9 @@ class _Reader:
                 elif item.use == "captioned":
                     rows = sidecar_rows(self._roots[number], item, self._options.columns)
                     yield from (_Unit(number, item.path, row) for row in rows)
-                elif item.use != "bare_image":
+                elif item.use == "bare_image":
+                    self._bare.write(orjson.dumps((number, item.path), option=orjson.OPT_APPEND_NEWLINE))
+                else:
                     path = self._roots[number] / item.path
                     yield from (_Unit(number, item.path, row) for row in read_rows(path, self._options.columns))
 
@@ -264,18 +269,17 @@ class _Reader:
         return intake_file(path, root=root, relative=relative.as_posix(), name=reference, corpus=self._corpus)
 
     def undescribed_images(self, is_referenced: Callable[[int], bool]) -> Iterator[Reject]:
-        """Images of the inputs that no record and no sidecar speaks of."""
-        for number, place in enumerate(self._inputs):
-            for item in walk(place):
-                if isinstance(item, Item) and item.use == "bare_image":
-                    real = real_path(self._roots[number] / item.path)
-                    if real is None or is_referenced(location_key(number, _relative(real, self._roots[number], item))):
-                        continue
-                    yield undescribed_image(item.path)
-
-
-def _relative(real: Path, root: Path, item: Item) -> str:
-    return real.relative_to(root).as_posix() if real.is_relative_to(root) else item.path
+        """Images among the :meth:`units`, once those are through, that no record and no sidecar speaks of."""
+        self._bare.seek(0)
+        for line in self._bare:
+            number, path = orjson.loads(line)
+            root = self._roots[number]
+            real = real_path(root / path)
+            if real is None:
+                continue
+            shown = real.relative_to(root).as_posix() if real.is_relative_to(root) else path
+            if not is_referenced(location_key(number, shown)):
+                yield undescribed_image(path)
 
 
 def undescribed_image(shown: str) -> Reject:

@@ -1,4 +1,4 @@
-"""The one walk over an input: every file, in a fixed order, with what it is for."""
+"""The walk over an input: every file once, in a fixed order, with its use; and the listing that shows changes."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint test-trainers clean
+.PHONY: demo test fuzz lint test-trainers smoke clean
 
 $(STAMP): pyproject.toml constraints/dev.txt
 	@echo "Setting up $(VENV) (about a minute) ..."
@@ -25,6 +25,10 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest tests
 
+# 20,000 damaged records, pictures and files through every command; `make test` takes a part of them.
+fuzz: $(STAMP)
+	FUZZ_MUTANTS=20000 $(BIN)/python -m pytest tests/faults/test_hostile_mutants.py
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -33,8 +37,15 @@ lint: $(STAMP)
 
 # The trainers' own loaders (LLaMA-Factory, verl) need an environment of their own: several GB, made once.
 test-trainers: $(STAMP)
-	bash tests/trainers/make_env.sh
+	bash curate/adapters/make_env.sh smoke
 	.venv-train/bin/python -m pytest tests/trainers
 
+# CPT, SFT and GRPO for real, on a tiny model and a CPU; `make smoke SEED=1` takes other weights, data and order.
+SEED ?= 0
+smoke: $(STAMP)
+	bash curate/adapters/make_env.sh smoke
+	@rm -rf work/smoke-$(SEED)
+	recipes/run_all.sh --smoke --seed $(SEED) -o work/smoke-$(SEED)
+
 clean:
-	rm -rf demo $(VENV) .venv-train
+	rm -rf demo work $(VENV) .venv-train

@@ -12,7 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from curate.corpus import UserError
 
 ModelPart = Literal["vision_encoder", "projector", "language_model"]
-"""The parts of a vision-language model that a stage can train or freeze."""
+"""The parts of a vision-language model that a stage can train or freeze.
+
+As LLaMA-Factory divides Qwen3-VL: the projector is `visual.merger`; the DeepStack mergers belong to the vision encoder.
+"""
 
 
 class _Settings(BaseModel):
@@ -156,7 +159,9 @@ class GrpoStage(_Stage):
     save_every: int = Field(50, ge=1)
     """Steps between checkpoints; a run that is stopped goes on from the last one."""
     validate_every: int = Field(10, ge=-1)
-    """Steps between validations on the export's val.parquet; -1 for none."""
+    """Steps between validations; -1 for none."""
+    validation: Path | None = None
+    """A verl export to validate on, whole; by default the val.parquet of the exports that are trained on."""
     reward: Reward = Reward()
 
     @model_validator(mode="after")

@@ -25,7 +25,7 @@ else:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random Qwen3-VL checkpoint."""
-    from tiny_qwen3_vl import build_tiny_qwen3_vl
+    from curate.adapters.tiny_qwen3_vl import build_tiny_qwen3_vl
 
     directory = tmp_path_factory.mktemp("model")
     build_tiny_qwen3_vl(directory)

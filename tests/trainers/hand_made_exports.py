@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
-from tiny_qwen3_vl import END_OF_TEXT
+
+from curate.adapters.tiny_qwen3_vl import END_OF_TEXT
 
 MESSAGES = pa.list_(pa.struct({"role": pa.string(), "content": pa.string()}))
 LLAMAFACTORY_SCHEMA = pa.schema(

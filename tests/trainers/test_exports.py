@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from llamafactory_loader import LoadedExport, load_export
 from support.cli import curate
-from tiny_qwen3_vl import END_OF_TEXT
 from verl_loader import load_split
 
+from curate.adapters.llamafactory.loader import LoadedExport, load_export
+from curate.adapters.tiny_qwen3_vl import END_OF_TEXT
 from curate.corpus import Corpus, Sample
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "raw"

@@ -21,11 +21,11 @@ from hand_made_exports import (
     write_llamafactory_export,
     write_verl_file,
 )
-from llamafactory_loader import load_export
-from tiny_qwen3_vl import END_OF_TEXT, build_tiny_qwen3_vl
 from verl_loader import load_split
 
+from curate.adapters.llamafactory.loader import load_export
 from curate.adapters.llamafactory.raw_template import RAW_TEMPLATES
+from curate.adapters.tiny_qwen3_vl import END_OF_TEXT, build_tiny_qwen3_vl
 
 
 class TestTinyModel:

@@ -1,17 +1,16 @@
-"""A tiny, randomly initialised Qwen3-VL: the stand-in that lets the trainers' own loaders run offline on a CPU.
+"""A tiny, randomly initialised Qwen3-VL: the stand-in that lets the trainers run offline on a CPU, for smoke runs only.
 
-Everything the loaders look at is the real thing, only small or untrained: the configuration and model classes, the
-pre-tokenizer and special tokens of Qwen, the processor with Qwen3-VL's own patch size and pixel bounds (so an image
-costs exactly as many tokens as it will in training), and a chat template of the same form. The vocabulary is learned
-from the few sentences below, so text costs more tokens than under Qwen's own.
-
-    python tiny_qwen3_vl.py DIRECTORY [--seed N]
+Everything the trainers look at is the real thing, only small or untrained: the configuration and model classes, the
+pre-tokenizer and special tokens of Qwen, the processor with Qwen3-VL's own patch size and, by default, its pixel bounds
+(so an image costs exactly as many tokens as it will in training), and a chat template of the same form. The vocabulary
+is learned from a few texts, so other text costs more tokens than under Qwen's own.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,25 +60,48 @@ VOCABULARY_TEXT: Final = (
     "Histology with immunohistochemistry staining; fundus photograph of the retina; ultrasound of the thyroid gland.",
     "A. Pneumonia B. Fracture C. Normal D. Cardiomegaly. The findings suggest the following differential diagnosis.",
 )
-VOCABULARY_SIZE: Final = 800
 CONTEXT_LENGTH: Final = 32768
 
 
-def build_tiny_qwen3_vl(directory: Path, *, seed: int = 0) -> Path:
-    """Write a loadable Qwen3-VL checkpoint of about 0.3 million random weights into `directory` and return it.
+@dataclass(frozen=True)
+class TinySize:
+    """How large the stand-in is, and how large it lets pictures be."""
+
+    hidden_size: int = 64
+    """Of the language model, a multiple of 16; the vision encoder has half of it."""
+    layers: int = 2
+    """Of the language model, and of the vision encoder."""
+    vocabulary: int = 800
+    """Learned tokens at most, beside the special ones."""
+    min_pixels: int = 256 * 256
+    """Smaller pictures are scaled up. The default is that of the released Instruct models."""
+    max_pixels: int = 4096 * 4096
+    """Larger pictures are scaled down; the default likewise. 32 x 32 pixels cost one token."""
+
+
+def build_tiny_qwen3_vl(
+    directory: Path,
+    *,
+    seed: int = 0,
+    size: TinySize = TinySize(),
+    texts: Sequence[str] = VOCABULARY_TEXT,
+    tokens: Sequence[str] = (),
+) -> Path:
+    """Write a loadable Qwen3-VL checkpoint of random weights, 0.3 million by default, into `directory`; return it.
 
     The directory holds what `from_pretrained` of the model, the tokenizer and the processor read; nothing is looked up
-    on a hub. The same seed gives the same weights. The caller's random state is left as it was.
+    on a hub. The vocabulary is learned from `texts`; each of `tokens` is one token that is text all the same, as
+    `<think>` is for Qwen3. The same arguments give the same weights. The caller's random state is left as it was.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     import torch
     from transformers import Qwen3VLForConditionalGeneration
 
-    processor = _processor(_tokenizer())
+    processor = _processor(_tokenizer(texts, size.vocabulary, tokens), size)
     token_ids = {token: processor.tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Qwen3VLForConditionalGeneration(_config(len(processor.tokenizer), token_ids)).to(torch.float32)
+        model = Qwen3VLForConditionalGeneration(_config(size, len(processor.tokenizer), token_ids)).to(torch.float32)
     model.generation_config.eos_token_id = [token_ids[END_OF_TURN], token_ids[END_OF_TEXT]]
     model.generation_config.pad_token_id = token_ids[END_OF_TEXT]
 
@@ -89,24 +111,24 @@ def build_tiny_qwen3_vl(directory: Path, *, seed: int = 0) -> Path:
     return directory
 
 
-def _tokenizer() -> Any:
-    """Qwen's tokenizer class over a byte-level BPE vocabulary learned from `VOCABULARY_TEXT`."""
+def _tokenizer(texts: Sequence[str], vocabulary: int, tokens: Sequence[str]) -> Any:
+    """Qwen's tokenizer class over a byte-level BPE vocabulary learned from `texts`."""
     import json
 
-    from tokenizers import pre_tokenizers, trainers
+    from tokenizers import AddedToken, pre_tokenizers, trainers
     from transformers import Qwen2Tokenizer
 
     learner = Qwen2Tokenizer().backend_tokenizer  # Qwen's normalizer and pre-tokenizer around an empty vocabulary
     learner.train_from_iterator(
-        VOCABULARY_TEXT,
+        texts,
         trainers.BpeTrainer(
-            vocab_size=VOCABULARY_SIZE,
+            vocab_size=vocabulary,
             initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),  # any text is representable
             show_progress=False,
         ),
     )
     learned = json.loads(learner.to_str())["model"]
-    return Qwen2Tokenizer(
+    tokenizer = Qwen2Tokenizer(
         vocab=learned["vocab"],
         merges=[tuple(pair) for pair in learned["merges"]],
         eos_token=END_OF_TURN,
@@ -115,10 +137,12 @@ def _tokenizer() -> Any:
         model_max_length=CONTEXT_LENGTH,
         chat_template=CHAT_TEMPLATE,
     )
+    tokenizer.add_tokens([AddedToken(token, normalized=False, special=False) for token in tokens])
+    return tokenizer
 
 
-def _processor(tokenizer: Any) -> Any:
-    """Qwen3-VL's processor with the patch size, normalisation and pixel bounds of the released Instruct models."""
+def _processor(tokenizer: Any, size: TinySize) -> Any:
+    """Qwen3-VL's processor with the patch size and normalisation of the released Instruct models."""
     from transformers import Qwen2VLImageProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
 
     patches: dict[str, Any] = {
@@ -130,7 +154,7 @@ def _processor(tokenizer: Any) -> Any:
     }
     return Qwen3VLProcessor(
         image_processor=Qwen2VLImageProcessor(
-            size={"shortest_edge": 256 * 256, "longest_edge": 4096 * 4096}, **patches
+            size={"shortest_edge": size.min_pixels, "longest_edge": size.max_pixels}, **patches
         ),
         tokenizer=tokenizer,
         video_processor=Qwen3VLVideoProcessor(
@@ -140,18 +164,17 @@ def _processor(tokenizer: Any) -> Any:
     )
 
 
-def _config(tokens: int, token_ids: dict[str, int]) -> Any:
-    """Two text layers and two vision layers, with one deepstack level so that path runs too."""
+def _config(size: TinySize, tokens: int, token_ids: dict[str, int]) -> Any:
+    """As many text layers as vision layers, with one deepstack level so that path runs too."""
     from transformers import Qwen3VLConfig
 
-    hidden_size = 64
     return Qwen3VLConfig(
         text_config={
             "vocab_size": -(-tokens // 64) * 64,
-            "hidden_size": hidden_size,
-            "intermediate_size": 128,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
+            "hidden_size": size.hidden_size,
+            "intermediate_size": 2 * size.hidden_size,
+            "num_hidden_layers": size.layers,
+            "num_attention_heads": size.hidden_size // 16,
             "num_key_value_heads": 2,
             "head_dim": 16,
             "max_position_embeddings": CONTEXT_LENGTH,
@@ -168,11 +191,11 @@ def _config(tokens: int, token_ids: dict[str, int]) -> Any:
             "pad_token_id": token_ids[END_OF_TEXT],
         },
         vision_config={
-            "depth": 2,
-            "hidden_size": 32,
-            "intermediate_size": 64,
+            "depth": size.layers,
+            "hidden_size": size.hidden_size // 2,
+            "intermediate_size": size.hidden_size,
             "num_heads": 2,
-            "out_hidden_size": hidden_size,
+            "out_hidden_size": size.hidden_size,
             "patch_size": 16,
             "spatial_merge_size": 2,
             "temporal_patch_size": 2,
@@ -186,11 +209,3 @@ def _config(tokens: int, token_ids: dict[str, int]) -> Any:
         vision_start_token_id=token_ids["<|vision_start|>"],
         vision_end_token_id=token_ids["<|vision_end|>"],
     )
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Write a tiny random Qwen3-VL checkpoint.")
-    parser.add_argument("directory", type=Path)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    print(build_tiny_qwen3_vl(arguments.directory, seed=arguments.seed))

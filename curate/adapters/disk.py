@@ -1,0 +1,42 @@
+"""How much disk space a training needs, before it runs out of it at its first checkpoint."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from curate.corpus import UserError
+
+_OPTIMISER_BYTES: Final = 12
+"""Per trained parameter in a checkpoint: AdamW's two moments and the master weights, in 32 bits each."""
+_KEPT: Final = 2
+"""Checkpoints that the adapters keep; one more is being written before the oldest goes."""
+
+
+def bytes_needed(parameters: Mapping[str, Any]) -> int:
+    """Bytes of a run's checkpoints and its model, from the ``parameters`` of a proof.
+
+    ``total`` and ``trained`` parameters, ``bytes_per_parameter`` of the weights as they are saved, and
+    ``checkpoints_kept`` where it is not two.
+    """
+    weights = int(parameters["total"] * parameters["bytes_per_parameter"])
+    checkpoint = weights + int(parameters["trained"] * _OPTIMISER_BYTES)
+    return (int(parameters.get("checkpoints_kept", _KEPT)) + 1) * checkpoint + weights
+
+
+def check_disk(run: Path, parameters: Mapping[str, Any]) -> None:
+    """Raise UserError when the disk of ``run`` has no room for what training will write there, beside what it has."""
+    there = sum(file.stat().st_size for file in run.rglob("*") if file.is_file() and not file.is_symlink())
+    needed = bytes_needed(parameters)
+    free = shutil.disk_usage(run).free
+    if needed - there > free:
+        raise UserError(
+            f"{run} lies on a disk with {_gigabytes(free)} free, and its checkpoints and model take about "
+            f"{_gigabytes(needed)}; free some, name an output on another disk, or train fewer parts (lora)"
+        )
+
+
+def _gigabytes(number: int) -> str:
+    return f"{number / 1e9:,.1f} GB" if number >= 1e8 else f"{number / 1e6:,.1f} MB"

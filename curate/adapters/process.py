@@ -1,0 +1,170 @@
+"""Run a trainer as a process of its own: its output kept without secrets, its end never left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import IO, Final
+
+_SECRET_NAME: Final = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
+_SECRET_TEXT: Final = re.compile(r"\b(?:hf_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_-]{16,}|AKIA[A-Z0-9]{12,})")
+_HIDDEN: Final = "[hidden]"
+
+_PATIENCE: Final = ((signal.SIGINT, 20.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0))
+"""What a process is asked to end with, and the seconds it then has."""
+_LAST_LINES: Final = 400
+
+_FOLLOW_PARENT: Final = """
+import ctypes, os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell ignores it for what it runs in the background
+try:
+    ctypes.CDLL(None).prctl(1, 15)  # PR_SET_PDEATHSIG, SIGTERM
+except (OSError, AttributeError):
+    pass  # not Linux
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("the process that started this one is gone")
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+"""Becomes the process it is to run, after asking the kernel to end it when its parent dies."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended."""
+
+    status: int
+    """Exit status; negative for the signal that ended it."""
+    lines: Sequence[str]
+    """The last lines of its output."""
+    seconds: float
+
+
+def secrets_of(environment: Mapping[str, str]) -> list[str]:
+    """Values of variables that are named like keys and passwords: they must reach no log."""
+    return sorted({v for k, v in environment.items() if _SECRET_NAME.search(k) and len(v) >= 8}, key=len, reverse=True)
+
+
+def without_secrets(text: str, secrets: Sequence[str]) -> str:
+    """``text`` with known secrets, and what looks like an access token, replaced."""
+    for secret in secrets:
+        text = text.replace(secret, _HIDDEN)
+    return _SECRET_TEXT.sub(_HIDDEN, text)
+
+
+def run_logged(
+    arguments: Sequence[str | Path],
+    log: Path,
+    *,
+    variables: Mapping[str, str],
+    on_line: Callable[[str], None] | None = None,
+    on_tick: Callable[[], None] | None = None,
+    tick: float = 1.0,
+) -> Ended:
+    """Run a process to its end, appending what it prints to ``log``.
+
+    ``on_line`` gets each line, ``on_tick`` is called every ``tick`` seconds. SIGINT and SIGTERM are passed on, first
+    politely, and KeyboardInterrupt is raised when the process and all it started are gone. Should this process be
+    killed, the kernel ends the other one.
+    """
+    environment = {**os.environ, **variables}
+    secrets = secrets_of(environment)
+    kept: deque[str] = deque(maxlen=_LAST_LINES)
+    started = time.monotonic()
+    with log.open("ab") as file, _signals_as_interrupts():
+        process = subprocess.Popen(
+            [sys.executable, "-c", _FOLLOW_PARENT, str(os.getpid()), *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        reader = threading.Thread(
+            target=_keep, args=(process.stdout, file, secrets, kept, on_line), name="trainer output", daemon=True
+        )
+        reader.start()
+        try:
+            while process.poll() is None:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(tick)
+                if on_tick is not None:
+                    on_tick()
+        except BaseException:
+            _end(process)
+            raise
+        finally:
+            _sweep(process)
+            reader.join(10)
+    return Ended(process.returncode, list(kept), time.monotonic() - started)
+
+
+def _keep(
+    output: IO[bytes],
+    file: IO[bytes],
+    secrets: Sequence[str],
+    kept: deque[str],
+    on_line: Callable[[str], None] | None,
+) -> None:
+    for printed in _lines(output):
+        line = without_secrets(printed, secrets)
+        file.write(line.encode() + b"\n")
+        file.flush()
+        kept.append(line)
+        if on_line is not None:
+            on_line(line)
+
+
+def _lines(output: IO[bytes]) -> Iterator[str]:
+    """Lines of output; of a progress bar that overwrites itself, only what stood there last."""
+    for raw in output:
+        yield raw.rstrip(b"\r\n").rpartition(b"\r")[2].decode(errors="replace")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and its group; a second interrupt kills them at once."""
+    for number, patience in _PATIENCE:
+        if process.poll() is not None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            continue
+        except KeyboardInterrupt:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _sweep(process: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of the process group, such as the data loaders of a trainer that crashed."""
+    if process.poll() is None:
+        return
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt, as SIGINT does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -17,9 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Final
 
-_SECRET_NAME: Final = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
-_SECRET_TEXT: Final = re.compile(r"\b(?:hf_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_-]{16,}|AKIA[A-Z0-9]{12,})")
-_HIDDEN: Final = "[hidden]"
+from curate.adapters.credentials import credentials_of, without_credentials
 
 _PATIENCE: Final = ((signal.SIGINT, 20.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0))
 """What a process is asked to end with, and the seconds it then has."""
@@ -50,18 +47,6 @@ class Ended:
     seconds: float
 
 
-def secrets_of(environment: Mapping[str, str]) -> list[str]:
-    """Values of variables that are named like keys and passwords: they must reach no log."""
-    return sorted({v for k, v in environment.items() if _SECRET_NAME.search(k) and len(v) >= 8}, key=len, reverse=True)
-
-
-def without_secrets(text: str, secrets: Sequence[str]) -> str:
-    """``text`` with known secrets, and what looks like an access token, replaced."""
-    for secret in secrets:
-        text = text.replace(secret, _HIDDEN)
-    return _SECRET_TEXT.sub(_HIDDEN, text)
-
-
 def run_logged(
     arguments: Sequence[str | Path],
     log: Path,
@@ -78,7 +63,7 @@ def run_logged(
     killed, the kernel ends the other one.
     """
     environment = {**os.environ, **variables}
-    secrets = secrets_of(environment)
+    secrets = credentials_of(environment)
     kept: deque[str] = deque(maxlen=_LAST_LINES)
     started = time.monotonic()
     with log.open("ab") as file, _signals_as_interrupts():
@@ -118,7 +103,7 @@ def _keep(
     on_line: Callable[[str], None] | None,
 ) -> None:
     for printed in _lines(output):
-        line = without_secrets(printed, secrets)
+        line = without_credentials(printed, secrets)
         file.write(line.encode() + b"\n")
         file.flush()
         kept.append(line)

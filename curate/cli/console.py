@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any, cast
 
 import click
 from rich.console import Console
@@ -12,13 +13,43 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-console = Console(stderr=True, highlight=False)
+from curate.cli.visible import visible, visible_json
+
+
+class _Stderr:
+    """Standard error, wherever it leads at the moment. Work goes on when it leads nowhere any more.
+
+    A pipe whose reader has left and a terminal that was closed raise at every write; there is nobody to tell, but
+    answers of a judge may be on their way.
+    """
+
+    @property
+    def _stream(self) -> IO[str] | None:
+        return getattr(sys.stderr, "rich_proxied_file", sys.stderr)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text) if self._stream else len(text)
+        except OSError:
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            if self._stream:
+                self._stream.flush()
+        except OSError:
+            return
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+console = Console(file=cast(IO[str], _Stderr()), highlight=False)
 
 
 def plain(value: object) -> Text:
     """A value as literal text: markup, ANSI escapes and control characters in data must not reach the terminal."""
-    text = str(value)
-    return Text("".join(char if char.isprintable() else "\ufffd" if char not in "\n\t" else " " for char in text))
+    return Text(visible(str(value)).replace("\n", " ").replace("\t", " "))
 
 
 def say(message: str) -> None:
@@ -54,4 +85,6 @@ def print_json(value: Any) -> None:
     """One JSON object on stdout, for programs."""
     import orjson
 
-    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode()
+    # As bytes: JSON is UTF-8 whatever the terminal's encoding is.
+    click.echo(visible_json(text).encode())

@@ -114,6 +114,8 @@ def _tell(summary: ExportSummary, directory: Path) -> None:
     elif summary.unjudged:
         reasons = ", ".join(f"{status} {count:,}" for status, count in summary.unjudged.items())
         say(f"Selected without a score: {sum(summary.unjudged.values()):,} ({reasons}); --require-verdict drops them.")
+    others, skipped = sum(summary.other_kinds.values()), sum(summary.skipped.values())
+    say(f"{summary.kept:,} selected = {summary.written:,} written + {others:,} of another kind + {skipped:,} skipped")
     table("Of another kind", ("kind", "samples"), summary.other_kinds.items(), numbers=(1,))
     table("Skipped", ("reason", "samples"), summary.skipped.items(), numbers=(1,))
     for sentence in summary.skipped_examples:

@@ -74,6 +74,8 @@ def ingest_with_progress(inputs: list[Path], corpus: Corpus, options: IngestOpti
             lambda rows, samples: status.update(f"reading … {rows:,} rows, {samples:,} samples"),
         )
     tell(summary, corpus)
+    if summary.changed_meanwhile:
+        say("Note: the inputs changed while they were read; run the same command again to read what is there now.")
     if before and before != corpus.info.roots:
         say(
             f"Note: {corpus.path} held the samples of {', '.join(before)}; it now holds those of "

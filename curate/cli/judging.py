@@ -77,6 +77,8 @@ def _tell(summary: JudgeSummary, options: JudgeOptions) -> None:
             f"{summary.requests:,} requests, {summary.tokens_in:,} tokens in, {summary.tokens_out:,} out, {spent}, "
             f"{summary.elapsed:.1f} s"
         )
+    if summary.tokens_estimated:
+        say(f"Note: {summary.tokens_estimated:,} answers came without their number of tokens, which is estimated")
     for sentence in summary.adapted:
         say(f"Note: {sentence}")
     if summary.refused.get("not_deidentified"):

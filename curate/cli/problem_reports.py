@@ -6,17 +6,16 @@ XML holds only what XML may, and no text can begin a GitHub workflow command.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
+from curate.cli.visible import visible
+
 if TYPE_CHECKING:
     from curate.sources.validate import Finding, Report
-
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def summary(report: Report) -> str:
@@ -100,7 +99,7 @@ def _add_case(suite: ET.Element, place: str, findings: list[Finding]) -> None:
 
 
 def _xml(text: str) -> str:
-    return _NOT_XML.sub("\ufffd", text)
+    return visible(text)
 
 
 def as_github(report: Report) -> Iterator[str]:

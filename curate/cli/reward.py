@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,8 +79,10 @@ def command(
         scores = OfflineScores(query_type=query_type, group_field=group_field, prompts=prompts, **options)
     except RewardError as error:
         raise UserError(str(error)) from error
-    problems += _score(files, scores)
+    tally = _score(files, scores)
+    problems += tally.problems
     groups = scores.groups()
+    say(f"{tally.rows:,} rows = {tally.scored:,} scored + {tally.rows - tally.scored:,} not scored")
     if scores:
         _show(scores, groups)
     if scores.differing:
@@ -94,6 +97,7 @@ def command(
     if as_json:
         print_json(
             {
+                "rows": {"read": tally.rows, "scored": tally.scored, "not_scored": tally.rows - tally.scored},
                 "responses": len(scores),
                 "options": options,
                 "slices": [part._asdict() for part in scores.slices()],
@@ -144,24 +148,37 @@ def _problem(file: Path, row: int, message: str) -> str:
     return f"{file}:{row}: {message}" if row else f"{file}: {message}"
 
 
-def _score(files: tuple[Path, ...], scores: OfflineScores) -> list[str]:
-    """Score every row; what was wrong with some, as file:row: sentence."""
+@dataclass
+class _Tally:
+    """What became of the rows."""
+
+    rows: int = 0
+    scored: int = 0
+    """Rows with at least one response that was scored."""
+    problems: list[str] = field(default_factory=list)
+    """What was wrong with some, as file:row: sentence; a row with a useless reference is scored all the same."""
+
+
+def _score(files: tuple[Path, ...], scores: OfflineScores) -> _Tally:
     from curate.cli.console import console
     from curate.sources.readers import BadRow, read_rows
 
-    problems = []
+    tally = _Tally()
     with console.status("scoring …") as status:
         for file in files:
             for row in read_rows(file):
+                before = len(scores)
                 if isinstance(row, BadRow):
                     problem: str | None = row.message
                 else:
                     problem = scores.add(str(file), row.number, row.fields)
+                tally.rows += 1
+                tally.scored += len(scores) > before
                 if problem:
-                    problems.append(_problem(file, row.number, problem))
+                    tally.problems.append(_problem(file, row.number, problem))
                 if row.number % 1000 == 0:
                     status.update(f"scoring … {len(scores):,} responses")
-    return problems
+    return tally
 
 
 def _show(scores: OfflineScores, groups: GroupSummary) -> None:

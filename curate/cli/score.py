@@ -37,6 +37,15 @@ if TYPE_CHECKING:
 @click.option("--concurrency", default=64, show_default=True, help="Most requests in flight; fewer if need be.")
 @click.option("--requests-per-minute", type=float, help="Send no more than so many requests a minute.")
 @click.option("--tokens-per-minute", type=float, help="Send no more than about so many tokens a minute.")
+@click.option(
+    "--timeout", type=float, metavar="SECONDS", help="Longest wait for one whole answer of the judge.  [default: 180]"
+)
+@click.option(
+    "--patience",
+    type=float,
+    metavar="SECONDS",
+    help="Stop when requests have only failed for so long.  [default: 60]",
+)
 @click.option("--sample", type=int, metavar="N", help="Judge only N samples of each source.")
 @click.option("--budget", type=float, metavar="USD", help="Stop before spending more than this.")
 @click.option("--price", metavar="IN,OUT", help="US dollars per million input and output tokens of the model.")
@@ -108,6 +117,8 @@ _JUDGE_ONLY = {
     "rubrics": "--rubric",
     "requests_per_minute": "--requests-per-minute",
     "tokens_per_minute": "--tokens-per-minute",
+    "timeout": "--timeout",
+    "patience": "--patience",
     "sample": "--sample",
     "budget": "--budget",
     "price": "--price",
@@ -133,6 +144,7 @@ def _judge_options(judging: dict[str, Any]) -> JudgeOptions:
         tokens_per_minute=judging["tokens_per_minute"],
         sample=judging["sample"],
         declared_deidentified=frozenset(judging["declared"]),
+        **{name: judging[name] for name in ("timeout", "patience") if judging[name] is not None},
     )
     options.check()
     return options

@@ -109,7 +109,11 @@ def _tell_proof(training: Training, proof: Mapping[str, Any]) -> None:
     facts = [("rows", f"{rows:,} of {export}") for export, rows in proof["rows"].items()]
     parameters = proof["parameters"]
     facts.append(("parameters", f"{parameters['trained']:,} of {parameters['total']:,} trained"))
-    facts += [(name, f"{value:,}" if isinstance(value, int) else value) for name, value in proof["facts"].items()]
+    facts += [
+        (name, f"{value:,}" if isinstance(value, int) else value)
+        for name, value in proof["facts"].items()
+        if name != "rows"
+    ]
     table(f"Proven with {training.title}'s own loader", ("what", "found"), facts)
     for example in proof["examples"]:
         say(f"{example['title']}: {_shortened(example['text'])}")
@@ -143,7 +147,8 @@ def _tell_result(training: Training) -> None:
     points = [(point["step"], point[key]) for point in map(json.loads, lines) if key in point]
     if len(points) > 1:
         say(f"{key.capitalize()} by step")
-        say(chart(points, width=min(console.width, 100), height=10))
+        for line in chart(points, width=min(console.width, 100), height=10).splitlines():
+            say(line)
     weights = training.run.record.get("weights")
     if weights:
         rows = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -118,13 +118,19 @@ class Corpus:
     def lock(self) -> Iterator[None]:
         """Keep other curate processes from writing here, and clear away what a killed one left half-written."""
         with exclusive(self.path):
-            shutil.rmtree(self.path / "tmp", ignore_errors=True)
-            for folder in (self.path, *(entry for entry in self.path.iterdir() if entry.is_dir())):
-                if folder.name != "images":
-                    for leftover in folder.glob(".*.tmp"):
-                        leftover.unlink(missing_ok=True)
-            yield
-            shutil.rmtree(self.path / "tmp", ignore_errors=True)
+            self._clear_leftovers()
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # of a disk that is full or gone the run has told already
+                    self._clear_leftovers()
+
+    def _clear_leftovers(self) -> None:
+        shutil.rmtree(self.path / "tmp", ignore_errors=True)
+        for folder in (self.path, *(entry for entry in self.path.iterdir() if entry.is_dir())):
+            if folder.name != "images":
+                for leftover in folder.glob(".*.tmp"):
+                    leftover.unlink(missing_ok=True)
 
     def shards(self) -> list[Path]:
         """The samples shards, in order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import orjson
@@ -51,18 +52,36 @@ SCHEMA = pa.schema(
 
 def to_table(samples: Sequence[Sample]) -> pa.Table:
     """Samples as one Arrow table with :data:`SCHEMA`."""
-    columns: dict[str, list[Any]] = {
+    # Nested columns are built from their flat values: Arrow takes ten times as long over lists of dictionaries.
+    turns = [turn for sample in samples for turn in sample.turns]
+    parts = [part for turn in turns for part in turn.parts]
+    images = [image for sample in samples for image in sample.images]
+    choices = [choice for sample in samples for choice in sample.choices]
+    flat_parts = _structs(
+        _PART,
+        [part if isinstance(part, str) else None for part in parts],
+        [None if isinstance(part, str) else part for part in parts],
+    )
+    flat_turns = pa.StructArray.from_arrays(
+        [
+            pa.array([turn.role for turn in turns], pa.string()),
+            _lists([turn.parts for turn in turns], flat_parts),
+        ],
+        fields=list(_TURN),
+    )
+    flat_images = _structs(_IMAGE, *([getattr(image, name) for image in images] for name in Image.__slots__))
+    columns: dict[str, list[Any] | pa.Array] = {
         "id": [s.id for s in samples],
         "kind": [s.kind for s in samples],
         "source": [s.source for s in samples],
         "license": [s.license for s in samples],
-        "images": [[_image_row(image) for image in s.images] for s in samples],
-        "turns": [
-            [{"role": turn.role, "parts": [_part_row(p) for p in turn.parts]} for turn in s.turns] for s in samples
-        ],
+        "images": _lists([s.images for s in samples], flat_images),
+        "turns": _lists([s.turns for s in samples], flat_turns),
         "answer": [s.answer for s in samples],
         "query_type": [s.query_type for s in samples],
-        "choices": [[{"label": label, "text": text} for label, text in s.choices] for s in samples],
+        "choices": _lists(
+            [s.choices for s in samples], _structs(_CHOICE, [c[0] for c in choices], [c[1] for c in choices])
+        ),
         "privacy": [s.privacy for s in samples],
         "meta": [orjson.dumps(s.meta).decode() for s in samples],
         "wire": [orjson.dumps(s.wire).decode() for s in samples],
@@ -72,16 +91,15 @@ def to_table(samples: Sequence[Sample]) -> pa.Table:
     return pa.table(columns, schema=SCHEMA)
 
 
-def _image_row(image: Image) -> dict[str, Any]:
-    return {name: getattr(image, name) for name in Image.__slots__}
+def _structs(kind: pa.StructType, *columns: list[Any]) -> pa.StructArray:
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, kind, strict=True)]
+    return pa.StructArray.from_arrays(arrays, fields=list(kind))
 
 
-def _turn_row(turn: Turn) -> dict[str, Any]:
-    return {"role": turn.role, "parts": [_part_row(part) for part in turn.parts]}
-
-
-def _part_row(part: str | int) -> dict[str, Any]:
-    return {"text": part, "image": None} if isinstance(part, str) else {"text": None, "image": part}
+def _lists(rows: Sequence[Sequence[Any]], values: pa.Array) -> pa.ListArray:
+    """``values`` cut into lists as long as ``rows``."""
+    offsets = pa.array(accumulate(map(len, rows), initial=0), pa.int32())
+    return pa.ListArray.from_arrays(offsets, values)
 
 
 def from_table(table: pa.Table) -> Iterator[Sample]:

@@ -33,6 +33,8 @@ class ExportedFile:
     """Relative to the export."""
     split: Split
     rows: int = 0
+    sample_count: int = 0
+    """Samples in it: fewer than rows where long documents are cut into several."""
     samples: str = ""
     """SHA-256 over the ids of its samples, in order: equal content gives an equal hash."""
 
@@ -135,6 +137,11 @@ class ParquetFile:
             self._writer = pq.ParquetWriter(self._job.directory / self._path, self._schema, **self._options)
         self._writer.write_table(table, row_group_size=table.num_rows)
         self.description.rows += table.num_rows
+        # Of the chunks of a document one has number 1, in whatever order they are written.
+        in_chunks = "chunk" in table.column_names
+        self.description.sample_count += (
+            int(np.count_nonzero(table.column("chunk").to_numpy() == 1)) if in_chunks else table.num_rows
+        )
         self._ids.update("".join(ids.to_pylist()).encode())
 
     def close(self) -> None:

@@ -35,7 +35,7 @@ class JsonlWriter:
             return
         for batch, data, failed in self._job.pictures.read_ahead(batches_by_picture_size(table)):
             readable = self._job.without_failed(batch, failed)
-            self._write(readable, split, lambda image, data=data: data_uri(image, data[image.sha256]))  # type: ignore[misc]
+            self._write(readable, split, lambda image, data=data: data_uri(image, data.place(image.sha256)))  # type: ignore[misc]
 
     def finish(self) -> None:
         """Note the hashes of what was written; there is nothing beside the rows."""
@@ -64,6 +64,7 @@ class JsonlWriter:
             out.write(orjson.dumps(self._row(sample, place_image), option=orjson.OPT_APPEND_NEWLINE))
             ids.update(sample.id.encode())
             file.rows += 1
+            file.sample_count += 1
 
     def _row(self, sample: Sample, place_image: PlaceImage) -> dict[str, Any]:
         record = to_record(sample, self._record_format, place_image)

@@ -17,7 +17,7 @@ from curate.exports.job import Job, ParquetFile, Split
 from curate.exports.llamafactory_config import write_configuration
 from curate.exports.markers import defuse_text
 from curate.exports.pictures import relative_path, relative_paths
-from curate.exports.tokens import image_tokens, text_tokens
+from curate.exports.tokens import image_tokens, many_image_tokens, many_text_tokens, text_tokens
 from curate.exports.turns import (
     ASSISTANT,
     SYSTEM,
@@ -118,20 +118,10 @@ class SftWriter:
         write_configuration(self._job, stage="sft", cutoff_len=_cutoff(self._longest))
 
     def _note_longest(self, turns: Turns) -> None:
-        """Find the longest row, looking only at those that could be it: no byte takes more than one token."""
-        sizes = (turns.images.field(name).to_numpy() for name in ("width", "height"))
-        cost = [image_tokens(width, height) for width, height in zip(*sizes, strict=True)]
         image_row = np.repeat(np.arange(turns.rows), turns.images_per_row)
-        pictures = np.bincount(image_row, weights=cost, minlength=turns.rows).astype(np.int64)
-        size = pc.binary_length(turns.content).to_numpy() + _TURN_MARKUP
-        bound = np.bincount(turns.row, weights=size, minlength=turns.rows) + pictures
-        first, last = turns.first, turns.last
-        for row in np.argsort(-bound, kind="stable").tolist():
-            if bound[row] <= self._longest:
-                break
-            texts = turns.content.slice(first[row], last[row] + 1 - first[row]).to_pylist()
-            tokens = sum(text_tokens(text) + _TURN_MARKUP for text in texts) + int(pictures[row])
-            self._longest = max(self._longest, tokens)
+        pictures = np.bincount(image_row, weights=many_image_tokens(turns.images), minlength=turns.rows)
+        texts = np.bincount(turns.row, weights=many_text_tokens(turns.content) + _TURN_MARKUP, minlength=turns.rows)
+        self._longest = max(self._longest, int((pictures + texts).max()))
 
 
 _TURN_MARKUP: Final = 6

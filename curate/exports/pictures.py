@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
@@ -37,9 +38,32 @@ def relative_paths(images: pa.StructArray) -> pa.StringArray:
     return pc.binary_join_element_wise(f"{FOLDER}/", pc.utf8_slice_codeunits(name, 0, 2), "/", name, suffix, "")
 
 
-def data_uri(image: Image, data: bytes) -> str:
+def data_uri(image: Image, data: bytes | memoryview) -> str:
     """A picture written inline."""
     return f"data:image/{image.format};base64,{base64.b64encode(data).decode()}"
+
+
+class Contents:
+    """The bytes of pictures by their hash, one after the other in one block, as an Arrow column wants them."""
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        ends = np.cumsum([0, *sizes.values()])
+        self._block = np.empty(int(ends[-1]), np.uint8)
+        self._start = dict(zip(sizes, ends[:-1].tolist(), strict=True))
+        self._size = sizes
+        offsets = pa.py_buffer(ends.astype(np.int32))
+        self._column = pa.Array.from_buffers(pa.binary(), len(sizes), [None, offsets, pa.py_buffer(self._block)])
+
+    def place(self, sha256: str) -> memoryview:
+        """Where a picture's bytes are, or are to be put."""
+        return self._block.data[self._start[sha256] : self._start[sha256] + self._size[sha256]]
+
+    def column(self, hashes: Sequence[str]) -> pa.BinaryArray:
+        """The bytes of pictures in this order; not copied when it is that of the block."""
+        if list(hashes) == list(self._start):
+            return self._column
+        position = {sha256: number for number, sha256 in enumerate(self._start)}
+        return self._column.take(pa.array([position[sha256] for sha256 in hashes], pa.int64()))
 
 
 class Pictures:
@@ -62,17 +86,20 @@ class Pictures:
 
     def copy(self, images: pa.StructArray) -> Failures:
         """Copy the pictures that are not there yet; what could not be copied, and why."""
-        done, failed = self._each(images, self._copy_one)
+        done, failed = self._each(distinct_images(images), self._copy_one)
         self.copied += sum(done.values())
         return failed
 
-    def read(self, images: pa.StructArray) -> tuple[dict[str, bytes], Failures]:
+    def read(self, images: pa.StructArray) -> tuple[Contents, Failures]:
         """The bytes of every picture by its hash, and what could not be read."""
-        return self._each(images, self._corpus.image_bytes)
+        distinct = distinct_images(images)
+        contents = Contents({sha256: copies[0].size for sha256, copies in distinct.items()})
+        _, failed = self._each(distinct, lambda image: self._read_one(image, contents.place(image.sha256)))
+        return contents, failed
 
-    def read_ahead(self, tables: Iterable[pa.Table]) -> Iterator[tuple[pa.Table, dict[str, bytes], Failures]]:
+    def read_ahead(self, tables: Iterable[pa.Table]) -> Iterator[tuple[pa.Table, Contents, Failures]]:
         """:meth:`read` the pictures of each table of samples, the next table's while the caller works on one."""
-        reading: deque[tuple[pa.Table, Future[tuple[dict[str, bytes], Failures]]]] = deque()
+        reading: deque[tuple[pa.Table, Future[tuple[Contents, Failures]]]] = deque()
         for table in tables:
             reading.append((table, self._ahead.submit(self.read, flat_images(table))))
             if len(reading) > 1:
@@ -90,7 +117,19 @@ class Pictures:
         target.write_bytes(data)
         return True
 
-    def _each(self, images: pa.StructArray, action: Callable[[Image], Result]) -> tuple[dict[str, Result], Failures]:
+    def _read_one(self, image: Image, place: memoryview) -> None:
+        """Read a picture straight to its place, and check it there."""
+        try:
+            with self._corpus.image_path(image).open("rb", buffering=0) as file:
+                whole = file.readinto(place) == len(place) and not file.read(1)
+        except OSError:
+            whole = False
+        if not whole or hashlib.sha256(place).hexdigest() != image.sha256:
+            place[:] = self._corpus.image_bytes(image)  # which says what is wrong, or reads it after all
+
+    def _each(
+        self, distinct: Mapping[str, list[Image]], action: Callable[[Image], Result]
+    ) -> tuple[dict[str, Result], Failures]:
         """``action`` on every distinct picture, in threads: reading and hashing both leave Python's lock."""
 
         def attempt(copies: list[Image]) -> tuple[Result | None, str | None]:
@@ -104,7 +143,6 @@ class Pictures:
 
         done: dict[str, Result] = {}
         failed: Failures = {}
-        distinct = distinct_images(images)
         for sha256, (result, problem) in zip(distinct, self._pool.map(attempt, distinct.values()), strict=True):
             if problem is None:
                 done[sha256] = result  # type: ignore[assignment]

@@ -28,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class ExportSummary:
-    """What an export did. Samples: total = dropped + other kinds + skipped + written."""
+    """What an export did: total = kept + dropped, and kept = written + other kinds + skipped."""
 
     format: str
     directory: Path
@@ -56,13 +56,18 @@ class ExportSummary:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def written(self) -> int:
+        """Samples in the files, counted as they were written."""
+        return sum(file.sample_count for file in self.files)
+
+    @property
     def status(self) -> int:
         """Exit status: 1 when samples had to be skipped, else 0."""
         return 1 if self.skipped else 0
 
     def as_dict(self) -> dict[str, Any]:
         """The summary as JSON values."""
-        return asdict(self) | {"directory": str(self.directory)}
+        return asdict(self) | {"directory": str(self.directory), "written": self.written}
 
 
 def export(
@@ -111,7 +116,15 @@ def export(
         corpus.record(
             "export",
             parameters={"format": format_name, "directory": str(destination), **asdict(resolved)},
-            counts={"kept": summary.kept, "skipped": summary.skipped, "rows": sum(f.rows for f in summary.files)},
+            counts={
+                "samples": summary.total,
+                "dropped": summary.dropped,
+                "kept": summary.kept,
+                "written": summary.written,
+                "other_kinds": summary.other_kinds,
+                "skipped": summary.skipped,
+                "rows": sum(file.rows for file in summary.files),
+            },
             hashes={file.path: file.samples for file in summary.files},
         )
     return summary

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from curate.exports.job import Job, ParquetFile, Split, batches_by_picture_size
 from curate.exports.markers import defuse
-from curate.exports.pictures import relative_paths
+from curate.exports.pictures import Contents, relative_paths
 from curate.exports.tokens import IMAGE_MAX_PIXELS
 from curate.exports.turns import (
     USER,
@@ -98,7 +98,7 @@ class VerlWriter:
             for batch, data, failed in self._job.pictures.read_ahead(batches_by_picture_size(table)):
                 self._write(self._job.without_failed(batch, failed), split, data)
         else:
-            self._write(self._job.without_failed(table, self._job.pictures.copy(flat_images(table))), split, {})
+            self._write(self._job.without_failed(table, self._job.pictures.copy(flat_images(table))), split)
 
     def finish(self) -> None:
         """Close the files."""
@@ -110,7 +110,7 @@ class VerlWriter:
                 "the reward counts an answer only between <answer> and </answer>"
             )
 
-    def _write(self, table: pa.Table, split: Split, data: dict[str, bytes]) -> None:
+    def _write(self, table: pa.Table, split: Split, data: Contents | None = None) -> None:
         if not table.num_rows:
             return
         if split not in self._files:
@@ -158,13 +158,13 @@ class VerlWriter:
             write_statistics=others,
         )
 
-    def _image_cells(self, images: pa.StructArray, data: dict[str, bytes]) -> pa.Array:
+    def _image_cells(self, images: pa.StructArray, data: Contents | None) -> pa.Array:
         # verl has no bound of its own: it takes a large picture for an overlong prompt and leaves the row out silently.
         bound = pa.repeat(pa.scalar(IMAGE_MAX_PIXELS, pa.int64()), len(images))
-        if not self._embed:
+        if data is None:
             paths = pc.binary_join_element_wise(f"{self._job.destination}/", relative_paths(images), "")
             return pa.StructArray.from_arrays([paths, bound], fields=list(_FILES.value_type))
-        content = pa.array([data[name] for name in images.field("sha256").to_pylist()], pa.binary())
+        content = data.column(images.field("sha256").to_pylist())
         return pa.StructArray.from_arrays(
             [content, pa.nulls(len(images), pa.string()), bound], fields=list(_EMBEDDED.value_type)
         )

@@ -15,6 +15,7 @@ from curate.judge.guard import Budget, Health, Stop, StoppedError
 from curate.judge.images import UnreadableImageError, data_url
 from curate.judge.journal import Journal
 from curate.judge.limiter import ClosedError, Limiter, Memory, Rate
+from curate.judge.pace import Call
 from curate.judge.plan import Ask
 from curate.judge.price import TYPICAL_REPLY, text_tokens
 from curate.judge.prompt import correction, sample_code, user_content
@@ -191,8 +192,7 @@ class Asker:
             raise StoppedError
         cost = 0.0
         try:
-            await self._journal.room(self._options.concurrency)
-            call = await self._limiter.start(urgent=urgent)
+            call = await self._start(urgent=urgent)
             summary.requests += 1
             try:
                 answer = await self._send(ask, content)
@@ -221,6 +221,20 @@ class Asker:
             return answer
         finally:
             self._budget.settle(most, cost)
+
+    async def _start(self, *, urgent: bool) -> Call:
+        """A place at the endpoint, while the disk keeps up with the answers that are there."""
+        most = self._options.concurrency
+        while True:
+            try:
+                await self._journal.room(most)
+            except UserError as error:
+                self._stop.request("hopeless", str(error))
+                raise StoppedError from None
+            call = await self._limiter.start(urgent=urgent)
+            if self._journal.has_room(most):
+                return call
+            self._limiter.abandoned(call)
 
     def _bill(self, ask: Ask, answer: Answer) -> float:
         """Enter an answer's tokens and cost into the account; the cost in US dollars."""

@@ -331,10 +331,16 @@ def parse_retry_after(headers: Any) -> float | None:
             try:
                 seconds = float(value)
             except ValueError:
-                seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+                # Against the sender's clock where it tells: ours may be hours off, or have jumped.
+                sent = _seconds(headers["date"]) if "date" in headers else time.time()
+                seconds = _seconds(value) - sent
     except (ValueError, TypeError, OverflowError):
         return None
     return min(max(seconds, 0.0), 86_400.0) if math.isfinite(seconds) else None
+
+
+def _seconds(date: str) -> float:
+    return email.utils.parsedate_to_datetime(date).timestamp()
 
 
 def _message_of(body: object) -> str:

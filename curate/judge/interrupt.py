@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request to come to an end."""
+"""Ctrl-C, SIGTERM and a terminal that is closed as a request to come to an end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from types import FrameType
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; the second raises KeyboardInterrupt. For the main thread."""
+    """An event that the first SIGINT, SIGTERM or SIGHUP sets; the second raises KeyboardInterrupt.
+
+    A signal that this process was started to ignore (``nohup``, a shell's background job) stays ignored. For the main
+    thread.
+    """
     stop = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -19,7 +23,8 @@ def stop_on_signals() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {n: signal.signal(n, handle) for n in numbers if signal.getsignal(n) is not signal.SIG_IGN}
     try:
         yield stop
     finally:

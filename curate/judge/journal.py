@@ -41,6 +41,7 @@ class Journal:
         self._waiting: list[tuple[bytes, bytes, bool, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
         self._unwritten = 0
+        self._problem: UserError | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
             paths = sorted(folder.glob("segment-*.jsonl")) or [self._path(0)]
@@ -96,9 +97,18 @@ class Journal:
             self._unwritten -= 1
 
     async def room(self, most: int) -> None:
-        """Wait for the disk while ``most`` answers are on their way to it: they are what a crash would lose."""
-        while self._unwritten >= most and self._writing is not None:
+        """Wait for the disk while ``most`` answers are on their way to it: they are what a crash would lose.
+
+        Raises UserError once an answer could not be written: the next one would be paid for and lost as well.
+        """
+        while self._writing is not None and not self.has_room(most):
             await asyncio.wait({self._writing})
+        if self._problem is not None:
+            raise self._problem
+
+    def has_room(self, most: int) -> bool:
+        """Whether :meth:`room` would let an answer come without waiting or raising."""
+        return self._problem is None and (self._unwritten < most or self._writing is None)
 
     async def _write_waiting(self) -> None:
         try:
@@ -107,10 +117,12 @@ class Journal:
                 try:
                     await asyncio.to_thread(self._write, b"".join(line for _, line, _, _ in batch))
                 except OSError as error:
-                    problem = UserError(f"{self._folder}: {error.strerror}; answers up to here are kept, run again")
+                    self._problem = UserError(
+                        f"{self._folder}: {error.strerror}; answers up to here are kept, run again"
+                    )
                     for _, _, _, done in batch:
                         if not done.done():
-                            done.set_exception(problem)
+                            done.set_exception(self._problem)
                     continue
                 self._batch_is_safe(batch)
         finally:

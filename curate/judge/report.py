@@ -54,6 +54,8 @@ class JudgeOptions:
         rates = (self.requests_per_minute, self.tokens_per_minute)
         if any(rate is not None and not rate > 0 for rate in rates):
             raise UserError("requests and tokens per minute must be greater than 0")
+        if not (self.timeout > 0 and self.patience > 0):
+            raise UserError("--timeout and --patience must be greater than 0 seconds")
         if self.budget is not None:
             if not self.budget > 0:
                 raise UserError("--budget must be greater than 0 US dollars")
@@ -188,6 +190,7 @@ class JudgeSummary:
                 "errors": dict(self.errors),
                 "tokens_in": self.tokens_in,
                 "tokens_out": self.tokens_out,
+                "tokens_estimated": self.tokens_estimated,
                 "cost_usd": self.cost,
                 "stopped": self.stopped,
             },

@@ -60,7 +60,10 @@ class VerlRow(WireRecord):
         if truth == [] or (isinstance(truth, str) and not truth.strip()):
             raise record_error("empty", "reward_model.ground_truth is empty")
         answers = verl_answers(truth, self.extra_info)
-        check_answer(str(self.extra_info.get("query_type", "")), answers, verl_choices(self.extra_info))
+        choices = verl_choices(self.extra_info)
+        if not all(letter.strip() for letter, _ in choices):
+            raise record_error("empty", "extra_info.choices has an option without a letter")
+        check_answer(str(self.extra_info.get("query_type", "")), answers, choices)
         return self
 
 
@@ -73,12 +76,16 @@ def verl_answers(truth: Answer | list[Answer], extra_info: dict[str, Any]) -> li
 
 
 def verl_choices(extra_info: dict[str, Any]) -> list[tuple[str, str]]:
-    """The options in ``extra_info.choices``: a list of texts, letter to text, or ``{label, text}`` structs."""
+    """The options in ``extra_info.choices``: a list of texts, letter to text, or ``{label, text}`` structs.
+
+    Options without a text are left out: Parquet gives every row all the letters that any row has.
+    """
     choices = extra_info.get("choices")
+    table: list[tuple[Any, Any]] = []
     if isinstance(choices, list) and all(isinstance(c, dict) and {"label", "text"} <= c.keys() for c in choices):
-        return [(str(choice["label"]), str(choice["text"])) for choice in choices]
-    if isinstance(choices, list) and all(isinstance(choice, str) for choice in choices):
-        return choice_table(choices)
-    if isinstance(choices, dict):
-        return [(str(letter), str(text)) for letter, text in choices.items() if text is not None]
-    return []
+        table = [(choice["label"], choice["text"]) for choice in choices]
+    elif isinstance(choices, list) and all(isinstance(choice, str) for choice in choices):
+        table = list(choice_table(choices))
+    elif isinstance(choices, dict):
+        table = list(choices.items())
+    return [(str(letter), str(text)) for letter, text in table if text is not None and str(text).strip()]

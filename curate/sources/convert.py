@@ -17,7 +17,6 @@ What the Sample normalises is noted in ``Sample.wire``, so that wire -> Sample -
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -43,7 +42,6 @@ from curate.sources.images import Intake
 from curate.sources.rejects import RejectError
 
 _ROLES = {"system": "system", "human": "user", "gpt": "assistant"}
-_SPLIT = re.compile(f"({re.escape(IMAGE_PLACEHOLDER)})")
 
 
 class _Pictures:
@@ -237,12 +235,15 @@ _CONVERTERS: dict[str, Callable[[Any, _Pictures, dict[str, Any], dict[str, Any]]
 
 def _place(text: str, waiting: Iterator[str | bytes], pictures: _Pictures) -> tuple[Part, ...]:
     """The parts of a text whose placeholders stand for the next of the waiting pictures."""
-    parts: list[Part] = []
-    for piece in _SPLIT.split(text):
-        if piece != IMAGE_PLACEHOLDER:
-            parts += [piece] if piece else []
-        elif (reference := next(waiting, None)) is not None:
+    first, *others = text.split(IMAGE_PLACEHOLDER)
+    if not others:
+        return (first,)
+    parts: list[Part] = [first] if first else []
+    for piece in others:
+        if (reference := next(waiting, None)) is not None:
             parts += pictures.positions(reference)
+        if piece:
+            parts.append(piece)
     return tuple(parts) or ("",)
 
 

@@ -15,6 +15,8 @@ _ABOUT_PICTURES = frozenset(
     {"missing_image", "unreadable_file", "empty_image", "truncated_image", "unreadable_image", "not_an_image"}
 )
 """Reasons of rejects that a change beside a record file can put right."""
+_HIDDEN = r"(^|/)(\.|__MACOSX(/|$))"
+"""Paths that the listing of a folder does not cover."""
 
 
 def corpus_in_place(corpus: Corpus, inputs: Sequence[Path]) -> bool:
@@ -27,34 +29,33 @@ def corpus_in_place(corpus: Corpus, inputs: Sequence[Path]) -> bool:
         return False
     if any(path.is_file() for path in inputs) and _some_reject_about_pictures(corpus):
         return False
-    return all(_in_place(corpus, image, inputs) for shard in corpus.shards() for image in _pictures(shard))
+    walked = [number for number, path in enumerate(inputs) if path.is_dir()]
+    return all(_in_place(corpus, image) for shard in corpus.shards() for image in _pictures(shard, walked))
 
 
-def _pictures(shard: Path) -> list[dict[str, Any]]:
+def _pictures(shard: Path, walked: Sequence[int]) -> list[dict[str, Any]]:
+    """The pictures of a shard that have to be looked at, each once, with ``listed``: its file is in the listing."""
     names = ("sha256", "format", "size", "stored", "root", "path", "mtime_ns")
     images = pl.scan_parquet(shard).select(pl.col("images").explode()).drop_nulls()
     fields = images.select(pl.col("images").struct.field(name).alias(name) for name in names)
-    return fields.unique().collect().to_dicts()
+    in_listing = pl.col("root").is_in(list(walked)) & ~pl.col("path").str.contains(_HIDDEN)
+    found = fields.with_columns(listed=pl.col("path").is_null() | in_listing)
+    return found.filter(pl.col("stored") | ~pl.col("listed")).unique().collect().to_dicts()
 
 
-def _in_place(corpus: Corpus, image: dict[str, Any], inputs: Sequence[Path]) -> bool:
+def _in_place(corpus: Corpus, image: dict[str, Any]) -> bool:
     try:
         if image["stored"]:
             place = stored_image_path(corpus.path, image["sha256"], image["format"])
             if place.stat().st_size != image["size"]:
                 return False
-        if image["path"] is None or _listed(image["root"], Path(image["path"]), inputs):
+        if image["listed"]:
             return True
         status = (Path(corpus.info.roots[image["root"]]) / image["path"]).stat()
     except OSError:
         return False
     same_size = image["stored"] or status.st_size == image["size"]
     return bool(same_size and status.st_mtime_ns == image["mtime_ns"])
-
-
-def _listed(root: int, path: Path, inputs: Sequence[Path]) -> bool:
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return root < len(inputs) and inputs[root].is_dir() and not hidden
 
 
 def _some_reject_about_pictures(corpus: Corpus) -> bool:

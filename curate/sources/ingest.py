@@ -11,7 +11,7 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -21,19 +21,22 @@ import orjson
 
 from curate.corpus import Corpus, Origin, Sample, UserError
 from curate.engine import usable_cores
-from curate.schemas import FORMATS, ValidationError, expected_fields, problems, recognise
+from curate.schemas import FORMATS, ValidationError, WireRecord, expected_fields, problems, recognise
 from curate.sources.convert import to_sample
 from curate.sources.freshness import corpus_in_place
 from curate.sources.images import Intake, inline_prefix, intake_bytes, intake_file, intake_inline
 from curate.sources.locations import real_path, resolve
-from curate.sources.readers import TOO_DEEP, BadRow, Row, read_rows
+from curate.sources.quick_lines import QuickLines
+from curate.sources.readers import TOO_DEEP, BadRow, Line, Row, parsed, read_lines, read_rows
 from curate.sources.rejects import Reject, RejectError
 from curate.sources.staging import Staging, close_staging, location_key
 from curate.sources.walk import Item, listing_hash, walk
 
 INGEST_VERSION = 1
 """Counts up when the same input would give other samples."""
-_CHUNK_ROWS, _CHUNK_BYTES = 64, 8 * 2**20
+_CHUNK_ROWS, _CHUNK_PARSED, _CHUNK_BYTES = 256, 64, 8 * 2**20
+_MANY_PICTURES = 16_384
+"""References whose pictures are remembered while they are read, since several rows often speak of one."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class IngestSummary:
     kinds: dict[str, int]
     unchanged: bool
     """True when the inputs were as at the last ingest and nothing was read."""
+    changed_meanwhile: bool = False
+    """True when the inputs changed while they were read; the next ingest reads them again."""
 
 
 class _Unit(NamedTuple):
@@ -67,7 +72,7 @@ class _Unit(NamedTuple):
 
     root: int
     file: str
-    row: Row | BadRow
+    row: Line | Row | BadRow
 
 
 class _Outcome(NamedTuple):
@@ -96,7 +101,8 @@ def ingest(inputs: Sequence[Path], corpus: Corpus, options: IngestOptions, progr
         reader = _Reader(inputs, roots, options, corpus.path)
         _fill(staging, reader, progress)
     staging.publish()
-    summary = _summary(corpus, unchanged=False)
+    changed = _input_hash(inputs, options) != input_hash
+    summary = replace(_summary(corpus, unchanged=False), changed_meanwhile=changed)
     info = corpus.info
     info.roots, info.input_hash, info.complete = [str(root) for root in roots], input_hash, True
     corpus.record(
@@ -144,13 +150,12 @@ def _input_hash(inputs: Sequence[Path], options: IngestOptions) -> str:
 def _fill(staging: Staging, reader: _Reader, progress: Progress) -> None:
     done = staging.rows
     with ThreadPoolExecutor(usable_cores()) as threads:
-        for outcome in _in_order(threads, reader.convert, _chunks(islice(reader.units(), staging.rows, None))):
-            staging.add(*outcome)
-            done += 1
-            if done % 256 == 0:
-                progress(done, staging.samples)
+        for outcomes in _in_order(threads, reader.convert, _chunks(islice(reader.units(), staging.rows, None))):
+            staging.add(outcomes)
+            done += len(outcomes)
+            progress(done, staging.samples)
     for reject in reader.undescribed_images(staging.is_referenced):
-        staging.add(reject, ())
+        staging.add([(reject, ())])
         done += 1
     staging.finish()
     progress(done, staging.samples)
@@ -162,8 +167,10 @@ def _chunks(units: Iterator[_Unit]) -> Iterator[list[_Unit]]:
     size = 0
     for unit in units:
         chunk.append(unit)
-        if isinstance(unit.row, Row):
-            size += _weight(unit.row.fields)
+        if isinstance(unit.row, Line):
+            size += len(unit.row.text)
+        elif isinstance(unit.row, Row):
+            size += _weight(unit.row.fields) + _CHUNK_BYTES // _CHUNK_PARSED
         if len(chunk) >= _CHUNK_ROWS or size >= _CHUNK_BYTES:
             yield chunk
             chunk, size = [], 0
@@ -182,7 +189,7 @@ def _weight(value: Any) -> int:
 
 def _in_order(
     threads: ThreadPoolExecutor, convert: Callable[[_Unit], _Outcome], chunks: Iterator[list[_Unit]]
-) -> Iterator[_Outcome]:
+) -> Iterator[list[_Outcome]]:
     """Convert chunks in threads, a bounded number ahead, and yield the outcomes in input order."""
     ahead = 2 * usable_cores()
     running: list[Future[list[_Outcome]]] = []
@@ -190,9 +197,9 @@ def _in_order(
         for chunk in chunks:
             running.append(threads.submit(lambda part: [convert(unit) for unit in part], chunk))
             if len(running) >= ahead:
-                yield from running.pop(0).result()
+                yield running.pop(0).result()
         for future in running:
-            yield from future.result()
+            yield future.result()
     finally:
         for future in running:
             future.cancel()
@@ -205,6 +212,9 @@ class _Reader:
         self._inputs, self._roots, self._options, self._corpus = inputs, roots, options, corpus
         # Images without sidecars wait here, not in memory, until all records have been seen.
         self._bare = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the reader goes
+        self._quick: QuickLines | None = None
+        """Lines of the format that was read last."""
+        self._pictures: dict[tuple[int, str, str], tuple[Intake, int]] = {}
 
     def units(self) -> Iterator[_Unit]:
         """Every row of the inputs, in an order that depends on nothing but their content."""
@@ -219,54 +229,75 @@ class _Reader:
                     self._bare.write(orjson.dumps((number, item.path), option=orjson.OPT_APPEND_NEWLINE))
                 else:
                     path = self._roots[number] / item.path
-                    yield from (_Unit(number, item.path, row) for row in read_rows(path, self._options.columns))
+                    yield from (_Unit(number, item.path, row) for row in read_lines(path, self._options.columns))
 
     def convert(self, unit: _Unit) -> _Outcome:
         """The sample or the reject that a row becomes."""
-        if isinstance(unit.row, BadRow):
-            return _Outcome(Reject(unit.file, *unit.row), ())
         locations: list[int] = []
+        number = unit.row.number
         try:
+            found = self._record(unit.row)
+            if isinstance(found, BadRow):
+                return _Outcome(Reject(unit.file, *found), ())
             read = partial(self._read_picture, unit, locations)
-            return _Outcome(self._sample(unit, unit.row.fields, read), tuple(locations))
+            folder = unit.file.split("/", 1)[0] if "/" in unit.file else self._roots[unit.root].name
+            return _Outcome(
+                to_sample(*found, read=read, folder=folder, origin=Origin(unit.file, number)), tuple(locations)
+            )
         except RejectError as error:
-            reject = Reject(unit.file, unit.row.number, error.reason, str(error))
+            reject = Reject(unit.file, number, error.reason, str(error))
         except ValidationError as error:
-            found = problems(error)
-            message = "; ".join(f"{p.field}: {p.message}" if p.field else p.message for p in found)
-            reject = Reject(unit.file, unit.row.number, found[0].code, message)
+            wrong = problems(error)
+            message = "; ".join(f"{p.field}: {p.message}" if p.field else p.message for p in wrong)
+            reject = Reject(unit.file, number, wrong[0].code, message)
         except RecursionError:
-            reject = Reject(unit.file, unit.row.number, "too_deep", TOO_DEEP)
+            reject = Reject(unit.file, number, "too_deep", TOO_DEEP)
         return _Outcome(reject, tuple(locations))
 
-    def _sample(self, unit: _Unit, fields: dict[str, Any], read: Callable[[str | bytes], Intake]) -> Sample:
-        name = recognise(fields)
-        if name is None:
-            raise RejectError(
-                "unknown_format",
-                f"the fields {field_names(fields)} fit no record format; if they are called otherwise, name them with "
-                f"--map (text={next(iter(fields), 'column')}); the formats have {expected_fields()}",
-            )
-        if name == "llamafactory":
-            raise RejectError(
-                "not_a_source", "LLaMA-Factory rows are an output of curate; ingest what they were made from"
-            )
-        record = FORMATS[name].model_validate(fields)
-        folder = unit.file.split("/")[0] if "/" in unit.file else self._roots[unit.root].name
-        return to_sample(name, record, read=read, folder=folder, origin=Origin(unit.file, unit.row.number))
+    def _record(self, row: Line | Row | BadRow) -> tuple[str, WireRecord] | BadRow:
+        """Format and record of a row. Lines like one that was looked at closely are read in one step."""
+        quick = self._quick
+        line = row if isinstance(row, Line) else None
+        if quick and line and (record := quick.record(*line)):
+            return quick.name, record
+        if line:
+            row = parsed(line, self._options.columns)
+        if not isinstance(row, Row):
+            return row  # type: ignore[return-value]
+        name, record = _validated(row.fields)
+        if line and not self._options.columns:
+            if quick is None or quick.name != name:
+                self._quick = quick = QuickLines(name)
+            quick.learn(record)
+        return name, record
 
     def _read_picture(self, unit: _Unit, locations: list[int], reference: str | bytes) -> Intake:
         if isinstance(reference, bytes):
             return intake_bytes(reference, spelling="", corpus=self._corpus)
-        if (prefix := inline_prefix(reference)) is not None:
-            return intake_inline(reference, prefix, corpus=self._corpus)
-        order = [unit.root, *(n for n in range(len(self._roots)) if n != unit.root)]
-        beside = (self._roots[unit.root] / unit.file).parent
-        number, relative = resolve(reference, beside, tuple(self._roots[n] for n in order))
-        root = order[number]
-        locations.append(location_key(root, relative.as_posix()))
-        path = self._roots[root] / relative
-        return intake_file(path, root=root, relative=relative.as_posix(), name=reference, corpus=self._corpus)
+        folder = unit.file.rpartition("/")[0]
+        known = self._pictures.get((unit.root, folder, reference))
+        if known is None:
+            if (prefix := inline_prefix(reference)) is not None:
+                return intake_inline(reference, prefix, corpus=self._corpus)
+            known = self._picture_file(unit.root, folder, reference, locations)
+            if len(self._pictures) >= _MANY_PICTURES:
+                self._pictures.clear()
+            self._pictures[unit.root, folder, reference] = known
+        locations.append(known[1])
+        return known[0]
+
+    def _picture_file(self, root: int, folder: str, reference: str, locations: list[int]) -> tuple[Intake, int]:
+        """The picture that a path leads to, and its :func:`location_key`; noted also when it can't be taken in."""
+        order = [root, *(n for n in range(len(self._roots)) if n != root)]
+        number, relative = resolve(reference, self._roots[root] / folder, tuple(self._roots[n] for n in order))
+        found = order[number]
+        key = location_key(found, relative.as_posix())
+        path = self._roots[found] / relative
+        try:
+            return intake_file(path, root=found, relative=relative.as_posix(), name=reference, corpus=self._corpus), key
+        except RejectError:
+            locations.append(key)
+            raise
 
     def undescribed_images(self, is_referenced: Callable[[int], bool]) -> Iterator[Reject]:
         """Images among the :meth:`units`, once those are through, that no record and no sidecar speaks of."""
@@ -274,12 +305,29 @@ class _Reader:
         for line in self._bare:
             number, path = orjson.loads(line)
             root = self._roots[number]
-            real = real_path(root / path)
+            try:
+                real = real_path(root / path)
+            except RejectError as error:  # it has become something else since it was listed
+                yield Reject(path, 0, error.reason, str(error))
+                continue
             if real is None:
                 continue
             shown = real.relative_to(root).as_posix() if real.is_relative_to(root) else path
             if not is_referenced(location_key(number, shown)):
                 yield undescribed_image(path)
+
+
+def _validated(fields: dict[str, Any]) -> tuple[str, WireRecord]:
+    name = recognise(fields)
+    if name is None:
+        raise RejectError(
+            "unknown_format",
+            f"the fields {field_names(fields)} fit no record format; if they are called otherwise, name them with "
+            f"--map (text={next(iter(fields), 'column')}); the formats have {expected_fields()}",
+        )
+    if name == "llamafactory":
+        raise RejectError("not_a_source", "LLaMA-Factory rows are an output of curate; ingest what they were made from")
+    return name, FORMATS[name].model_validate(fields)
 
 
 def undescribed_image(shown: str) -> Reject:

@@ -5,28 +5,24 @@ A row that can't be read is yielded as a :class:`BadRow` and reading goes on whe
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
 import re
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any, NamedTuple
-from uuid import UUID
 
 import ijson
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.sources.images import sniff
+from curate.sources.arrow_values import arrow_batches, rows_of, wire_values
 from curate.sources.locations import real_path
-from curate.sources.rejects import RejectError
+from curate.sources.rejects import RejectError, one_line
 
 MAX_ROW_BYTES = 64 * 2**20
 """Longest line of a JSON-lines or CSV file; a longer one is rejected without being held in memory."""
@@ -53,6 +49,13 @@ class Row(NamedTuple):
     fields: dict[str, Any]
 
 
+class Line(NamedTuple):
+    """A line of a JSON-lines file that is not parsed yet, counted from 1; see :func:`parsed`."""
+
+    number: int
+    text: bytes
+
+
 class BadRow(NamedTuple):
     """A row that can't be read; number 0 stands for the file as a whole."""
 
@@ -76,6 +79,27 @@ def read_rows(path: Path, columns: Mapping[str, str] = MappingProxyType({})) -> 
 
     ``columns`` maps field names to what the file calls them; see :func:`renamed`.
     """
+    for row in read_lines(path, columns):
+        yield parsed(row, columns) if isinstance(row, Line) else row
+
+
+def read_lines(path: Path, columns: Mapping[str, str] = MappingProxyType({})) -> Iterator[Line | Row | BadRow]:
+    """As :func:`read_rows`, but the rows of a JSON-lines file are left as lines."""
+    empty = True
+    for row in _rows(path, columns):
+        empty = False
+        yield row
+    if empty:
+        yield BadRow(0, "empty_file", "the file holds no records")
+
+
+def parsed(line: Line, columns: Mapping[str, str]) -> Row | BadRow:
+    """The row that a line holds."""
+    row = parse_line(*line)
+    return Row(row.number, renamed(row.fields, columns)) if isinstance(row, Row) else row
+
+
+def _rows(path: Path, columns: Mapping[str, str]) -> Iterator[Line | Row | BadRow]:
     if path.is_dir():
         yield from _saved_dataset(path, columns)
         return
@@ -118,7 +142,7 @@ def _opened(path: Path, compression: str | None) -> IO[bytes]:
     return io.BufferedReader(stream, 2**20)
 
 
-def _json(file: IO[bytes]) -> Iterator[Row | BadRow]:
+def _json(file: IO[bytes]) -> Iterator[Line | Row | BadRow]:
     """JSON lines, an array, or a single object, told apart by the first characters."""
     head = file.read(4096)
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -159,7 +183,7 @@ class _Rejoined(io.RawIOBase):
         return len(data)
 
 
-def _lines(stream: io.RawIOBase) -> Iterator[Row | BadRow]:
+def _lines(stream: io.RawIOBase) -> Iterator[Line | BadRow]:
     file = io.BufferedReader(stream, 2**20)
     number = 0
     while line := file.readline(MAX_ROW_BYTES + 1):
@@ -169,7 +193,7 @@ def _lines(stream: io.RawIOBase) -> Iterator[Row | BadRow]:
                 line = file.readline(MAX_ROW_BYTES)
             yield BadRow(number, "line_too_long", f"the line is longer than {MAX_ROW_BYTES // 2**20} MiB")
         elif line.strip():
-            yield parse_line(number, line)
+            yield Line(number, line)
 
 
 def parse_line(number: int, line: bytes) -> Row | BadRow:
@@ -204,7 +228,10 @@ def _exact(line: bytes) -> Any:
             raise OverflowError
         return int(digits)
 
-    return json.loads(line, parse_constant=refuse, parse_int=integer)
+    fields = json.loads(line, parse_constant=refuse, parse_int=integer)
+    # The standard library takes half a surrogate pair for a character, which no file can hold.
+    orjson.loads(line)
+    return fields
 
 
 def _why_no_json(line: bytes, error: ValueError | RecursionError) -> tuple[str, str]:
@@ -254,8 +281,8 @@ def _array(stream: io.RawIOBase, prefix: str = "item", *, multiple: bool = False
         for number, fields in enumerate(items, start=1):
             yield _array_row(number, fields)
     except (ijson.JSONError, UnicodeDecodeError, ValueError) as error:
-        message = " ".join(str(error).split())[:160]
-        yield BadRow(number + 1, "invalid_json", f"the file breaks off here, the rest is unread: {message}")
+        message = f"the file breaks off here, the rest is unread: {one_line(error)}"
+        yield BadRow(number + 1, "invalid_json", message)
 
 
 def _array_row(number: int, fields: Any) -> Row | BadRow:
@@ -280,6 +307,9 @@ def _csv(file: IO[bytes], columns: Mapping[str, str]) -> Iterator[Row | BadRow]:
     number = 0
     try:
         header = next(reader, [])
+        if any(_not_utf8(name) for name in header):
+            yield BadRow(0, "not_utf8", "the names of the columns are not UTF-8")
+            return
         if len(set(header)) != len(header):
             yield BadRow(0, "duplicate_key", "two columns have the same name")
             return
@@ -288,13 +318,18 @@ def _csv(file: IO[bytes], columns: Mapping[str, str]) -> Iterator[Row | BadRow]:
                 continue
             if len(cells) != len(header):
                 yield BadRow(number, "column_count", f"{len(cells)} cells for {len(header)} columns")
-            elif any("\udc80" <= char <= "\udcff" for char in chain(*cells)):
+            elif any(map(_not_utf8, cells)):
                 yield BadRow(number, "not_utf8", "the row is not UTF-8")
             else:
                 fields = renamed({name: cell for name, cell in zip(header, cells, strict=True) if cell}, columns)
                 yield Row(number, {name: _cell(name, cell) for name, cell in fields.items()})
     except csv.Error as error:
         yield BadRow(number + 1, "invalid_csv", f"the file breaks off here, the rest is unread: {error}")
+
+
+def _not_utf8(cell: str) -> bool:
+    """Whether a cell holds bytes that were no UTF-8, which the decoder stands characters of its own for."""
+    return not cell.isascii() and any("\udc80" <= char <= "\udcff" for char in cell)
 
 
 def _bounded(text: io.TextIOWrapper) -> Iterator[str]:
@@ -323,11 +358,11 @@ def _saved_dataset(path: Path, columns: Mapping[str, str]) -> Iterator[Row | Bad
     try:
         state = orjson.loads((path / "state.json").read_bytes())
         files = [_own_file(path, entry["filename"]) for entry in state["_data_files"]]
-        yield from _table_rows(chain.from_iterable(map(_arrow_batches, files)), columns)
+        yield from _table_rows(chain.from_iterable(map(arrow_batches, files)), columns)
     except RejectError as error:
         yield BadRow(0, error.reason, str(error))
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        yield BadRow(0, "unreadable_file", f"no readable saved dataset: {' '.join(str(error).split())[:160]}")
+        yield BadRow(0, "unreadable_file", f"no readable saved dataset: {one_line(error)}")
 
 
 def _own_file(folder: Path, name: str) -> Path:
@@ -340,52 +375,14 @@ def _own_file(folder: Path, name: str) -> Path:
     return real
 
 
-def _arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
-        yield from stream
-
-
 def _table_rows(batches: Iterator[pa.RecordBatch], columns: Mapping[str, str]) -> Iterator[Row | BadRow]:
     number = 0
     for batch in batches:
         for start in range(0, len(batch), 64):
-            for fields in batch.slice(start, 64).to_pylist():
+            for fields in rows_of(batch.slice(start, 64)):
                 number += 1
-                plain = _plain(renamed(fields, columns))
+                if isinstance(fields, str):
+                    yield BadRow(number, "unreadable_value", fields)
+                    continue
+                plain = wire_values(renamed(fields, columns))
                 yield Row(number, {key: value for key, value in plain.items() if value is not None})
-
-
-def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrow values as wire values: pictures as data URIs or paths (verl keeps its own cells), dates as text."""
-    verl = "reward_model" in fields
-    return {
-        key: value
-        if verl and key == "images"
-        else _picture(value)
-        if key in ("image", "images")
-        else _json_value(value)
-        for key, value in fields.items()
-    }
-
-
-def _picture(value: Any) -> Any:
-    """The cells of Hugging Face's ``Image`` feature, ``{bytes, path}``, or raw bytes, as references."""
-    if isinstance(value, list):
-        return [_picture(item) for item in value]
-    if isinstance(value, dict) and value.keys() <= {"bytes", "path"}:
-        return _picture(value["bytes"]) if value.get("bytes") else value.get("path")
-    if isinstance(value, bytes):
-        return f"data:image/{sniff(value[:16]) or 'unknown'};base64,{base64.b64encode(value).decode()}"
-    return value
-
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _json_value(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_json_value(item) for item in value]
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, (datetime, date, time)):
-        return value.isoformat()
-    return str(value) if isinstance(value, (Decimal, UUID, timedelta)) else value

@@ -28,3 +28,8 @@ class RejectError(ValueError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+def one_line(error: Exception) -> str:
+    """What a library says about an error, on one line of bounded length."""
+    return " ".join(str(error).split())[:160]

@@ -75,7 +75,7 @@ class Staging:
     def _go_on(self) -> None:
         parts = self._shards()
         for part in parts:
-            self._seen.add_all(pq.read_table(part, columns=["id"])["id"].to_pylist())
+            self._seen.add(pq.read_table(part, columns=["id"])["id"].to_pylist())
             self.samples += pq.read_metadata(part).num_rows
         if parts:
             settled, _, *end = (shard_fingerprint(parts[-1]) or "").split(":")
@@ -93,22 +93,23 @@ class Staging:
         with atomic_file(self._marker) as file:
             file.write(orjson.dumps({"input": self._hash, "finished": finished}))
 
-    def add(self, result: Sample | Reject, locations: Sequence[int]) -> None:
-        """Settle one row."""
-        self._settled += 1
-        self._locations.extend(locations)
-        if isinstance(result, Reject):
-            self._rejects.append(result)
-        elif self._seen.add(result.id):
-            self._pending.append(result)
-            self.samples += 1
-        else:
-            origin = result.origin
-            self._rejects.append(
-                Reject(origin.file, origin.row, "duplicate", f"the same content is there already as {result.id}")
-            )
-        if len(self._pending) >= SHARD_ROWS:
-            self._write_part()
+    def add(self, outcomes: Sequence[tuple[Sample | Reject, Sequence[int]]]) -> None:
+        """Settle rows: for each what became of it, and the :func:`location_key` of every image it referred to."""
+        new = iter(self._seen.add([result.id for result, _ in outcomes if isinstance(result, Sample)]))
+        for result, locations in outcomes:
+            self._settled += 1
+            self._locations.extend(locations)
+            if isinstance(result, Reject):
+                self._rejects.append(result)
+            elif next(new):
+                self._pending.append(result)
+                self.samples += 1
+            else:
+                origin = result.origin
+                message = f"the same content is there already as {result.id}"
+                self._rejects.append(Reject(origin.file, origin.row, "duplicate", message))
+            if len(self._pending) >= SHARD_ROWS:
+                self._write_part()
 
     def _write_part(self, end: str = "") -> None:
         name = f"part-{len(self._shards()):05d}"
@@ -171,38 +172,52 @@ def _marker(corpus: Corpus) -> Path:
     return corpus.path / "ingest.partial.json"
 
 
+_Keys = npt.NDArray[np.uint64]
+
+
 class _SeenIds:
     """A set of sample ids in 16 bytes each: sorted runs that are merged when they are of like size."""
 
     def __init__(self) -> None:
-        self._recent: set[bytes] = set()
-        self._runs: list[npt.NDArray[np.void]] = []
+        self._recent: set[str] = set()
+        self._runs: list[tuple[_Keys, _Keys]] = []
+        """First and second 64 bits of the ids, in the order of the first."""
 
-    def add(self, sample_id: str) -> bool:
-        """Add an id; False if it was there."""
-        key = bytes.fromhex(sample_id[:32])
-        if key in self._recent or any(_contains(run, key) for run in self._runs):
-            return False
-        self._recent.add(key)
+    def add(self, sample_ids: Sequence[str]) -> list[bool]:
+        """Add ids; for each whether it is new."""
+        found = self._in_runs(sample_ids) if self._runs else [False] * len(sample_ids)
+        new = []
+        for sample_id, known in zip(sample_ids, found, strict=True):
+            key = sample_id[:32]
+            new.append(not known and key not in self._recent)
+            if new[-1]:
+                self._recent.add(key)
         if len(self._recent) >= SHARD_ROWS:
             self._spill()
-        return True
+        return new
 
-    def add_all(self, sample_ids: Sequence[str]) -> None:
-        """Add ids that are known to be new."""
-        self._recent.update(bytes.fromhex(sample_id[:32]) for sample_id in sample_ids)
-        self._spill()
+    def _in_runs(self, sample_ids: Sequence[str]) -> list[bool]:
+        first, second = _halves(sample_ids)
+        found = np.zeros(len(first), dtype=bool)
+        for run_first, run_second in self._runs:
+            start = np.searchsorted(run_first, first)
+            stop = np.searchsorted(run_first, first, side="right")
+            for row in np.flatnonzero(stop > start):
+                found[row] |= bool((run_second[start[row] : stop[row]] == second[row]).any())
+        known: list[bool] = found.tolist()
+        return known
 
     def _spill(self) -> None:
-        run = np.sort(np.frombuffer(b"".join(self._recent), dtype="S16"))
+        first, second = _halves(list(self._recent))
         self._recent.clear()
-        while self._runs and len(self._runs[-1]) <= len(run):
-            run = np.sort(np.concatenate([self._runs.pop(), run]))
-        self._runs.append(run)
+        while self._runs and len(self._runs[-1][0]) <= len(first):
+            other_first, other_second = self._runs.pop()
+            first, second = np.concatenate([other_first, first]), np.concatenate([other_second, second])
+        order = np.argsort(first, kind="stable")
+        self._runs.append((first[order], second[order]))
 
 
-def _contains(run: npt.NDArray[np.void], key: bytes) -> bool:
-    # An element of the same type as the run's: NumPy strips trailing zero bytes, here as there.
-    wanted = np.frombuffer(key, dtype="S16")[0]
-    place = int(np.searchsorted(run, wanted))
-    return place < len(run) and bool(run[place] == wanted)
+def _halves(sample_ids: Sequence[str]) -> tuple[_Keys, _Keys]:
+    """The first 128 bits of ids in hex, as two numbers each."""
+    both = np.frombuffer(bytes.fromhex("".join(value[:32] for value in sample_ids)), dtype=">u8").astype(np.uint64)
+    return both[::2].copy(), both[1::2].copy()

@@ -51,7 +51,10 @@ def listing_hash(root: Path) -> str:
         digest.update(f"{root.name}\0{status.st_size}\0{status.st_mtime_ns}".encode(errors="surrogateescape"))
     else:
         for folder, entry in _entries(root, ""):
-            status = entry.stat(follow_symlinks=False)
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except OSError:  # it has vanished since the folder was listed
+                continue
             if not stat.S_ISDIR(status.st_mode):
                 line = f"{folder}{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\n"
                 digest.update(line.encode(errors="surrogateescape"))
@@ -59,7 +62,11 @@ def listing_hash(root: Path) -> str:
 
 
 def _entries(root: Path, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    for entry in _listed(root / folder):
+    try:
+        entries = _listed(root / folder)
+    except OSError:  # vanished, or not ours to read: the walk tells
+        return
+    for entry in entries:
         yield folder, entry
         if entry.is_dir(follow_symlinks=False) and not own_output(Path(entry.path)):
             yield from _entries(root, f"{folder}{entry.name}/")

@@ -1,10 +1,10 @@
-"""``kill -9`` during an ingest: the next run finishes, and the corpus equals an uninterrupted one, file for file."""
+"""Ingests that end in the middle: the next run keeps what is finished, whatever step on disk was the last.
+
+``kill -9`` at random moments is tested in ``tests/faults/test_kill.py``, for all commands.
+"""
 
 import hashlib
 import json
-import os
-import random
-import signal
 import subprocess
 import sys
 import time
@@ -43,28 +43,6 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("input") / "raw"
     write_raw(folder, 25_000)
     return folder
-
-
-@pytest.fixture(scope="module")
-def whole(raw: Path) -> dict[str, str]:
-    assert curate("ingest", raw, "-o", raw.parent / "whole").status == 0
-    return content(raw.parent / "whole")
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_killed_ingest_goes_on_and_ends_the_same(raw: Path, whole: dict[str, str], tmp_path: Path, seed: int) -> None:
-    corpus = tmp_path / "curated"
-    chance = random.Random(seed)
-    kills = 0
-    for _ in range(2):
-        process = subprocess.Popen([*COMMAND, "ingest", str(raw), "-o", str(corpus)], stderr=subprocess.DEVNULL)
-        time.sleep(chance.uniform(0.8, 4.0))
-        process.send_signal(signal.SIGKILL)
-        kills += process.wait() == -signal.SIGKILL
-    last = curate("ingest", raw, "-o", corpus)
-    assert last.status == 0
-    assert kills or "unchanged" in last.err
-    assert content(corpus) == whole
 
 
 def test_a_killed_ingest_skips_the_shards_it_has(raw: Path, tmp_path: Path) -> None:
@@ -152,31 +130,3 @@ def test_a_crash_at_any_step_on_disk_is_mended_by_the_next_run(tmp_path: Path) -
     whole = content(tmp_path / "out" / str(steps + 1))
     for crash_at in range(1, steps + 1):
         assert content(tmp_path / "out" / str(crash_at)) == whole, crash_at
-
-
-def test_two_at_once_the_second_says_who_is_there(raw: Path, tmp_path: Path) -> None:
-    corpus = tmp_path / "curated"
-    script = (
-        "import sys, time, pathlib; from curate.corpus import exclusive\n"
-        "with exclusive(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
-    )
-    holder = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            script,
-            str(corpus),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "held\n"
-    try:
-        second = curate("ingest", raw, "-o", corpus)
-        assert second.status == 2
-        assert f"process {holder.pid}" in second.err
-    finally:
-        os.kill(holder.pid, signal.SIGKILL)
-        holder.wait()
-    assert curate("ingest", raw, "-o", corpus).status == 0

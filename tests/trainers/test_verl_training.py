@@ -143,3 +143,36 @@ def test_llamafactory_loads_the_merged_model(trained: Trained) -> None:
     module = load_tokenizer(arguments)
     assert module["processor"] is not None
     assert load_model(module["tokenizer"], arguments, finetuning).config.model_type == "qwen3_vl"
+
+
+def test_lora_trains_the_language_model_and_is_merged(tmp_path: Path, tiny_model: Path) -> None:
+    """verl's merger leaves adapters beside the unchanged base; they must be in the weights of `model`."""
+    import torch
+    from safetensors.torch import load_file
+
+    (tmp_path / "some_reward.py").write_text(REWARD)
+    export = write_export(tmp_path / "export", [colour_row(number) for number in range(4)])
+    run, adapter = tmp_path / "run", VerlAdapter()
+    # Adapters begin at zero, so that a first step changes little; this rate shows in bfloat16.
+    stage = smoke_stage(
+        tiny_model,
+        run,
+        export,
+        steps=2,
+        learning_rate=0.05,
+        group_size=4,
+        lora={"rank": 4, "alpha": 8},
+        reward={"module": "some_reward"},
+    )
+    adapter.configure(stage, run)
+    run_command(adapter.train(stage, run), tmp_path)
+    finish = adapter.finish(stage, run)
+    assert finish is not None
+    run_command(finish, tmp_path)
+    before = load_file(tiny_model / "model.safetensors")
+    after = load_file(run / "model" / "model.safetensors")
+    assert before.keys() == after.keys()
+    changed = [name for name in after if not torch.equal(before[name].to(torch.bfloat16), after[name])]
+    assert changed
+    assert all("language_model.layers" in name and name.endswith("proj.weight") for name in changed)
+    assert not (run / "model" / "lora_adapter").exists()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from curate.adapters.credentials import refuse_credentials
 from curate.adapters.llamafactory.arguments import numeric
 from curate.adapters.stage import CptStage, SftStage
 from curate.corpus import UserError
@@ -71,8 +71,6 @@ REFUSED_IF_TRUE: Final[Mapping[str, str]] = {
     "streaming": "rows could not be counted before training, nor tokenised once",
 }
 
-_SECRET: Final = re.compile(r"(^|_)(token|api_key|secret|password)$")
-
 
 def check_stage(stage: CptStage | SftStage) -> None:
     """Raise UserError for the first setting of ``stage`` that cannot do what it says."""
@@ -80,6 +78,7 @@ def check_stage(stage: CptStage | SftStage) -> None:
         raise UserError(
             "train: [projector] with lora leaves nothing to put adapters on; leave lora out, the projector is small"
         )
+    refuse_credentials(stage.arguments)
     for name, value in stage.arguments.items():
         _check_argument(stage, name, value)
     _check_mixture(stage)
@@ -93,11 +92,6 @@ def _check_argument(stage: CptStage | SftStage, name: str, value: Any) -> None:
         raise UserError(
             f"{where} is set by the adapter: cpt runs LLaMA-Factory's stage sft with a raw template, because its "
             "stage pt reads text only and trains on the literal word <image>"
-        )
-    if _SECRET.search(name):
-        raise UserError(
-            f"{where} would keep a secret in the run directory; set it in the environment, such as HF_TOKEN, or log in "
-            "with the hub's own command"
         )
     if name in STAGE_SETTING_OF:
         raise UserError(f"{where} is set by the adapter; set {STAGE_SETTING_OF[name]} of the stage instead")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from curate.adapters.credentials import refuse_credentials
 from curate.adapters.exports import check_exports, describe_export
 from curate.adapters.stage import GrpoStage
 from curate.adapters.verl.hydra_text import assignment
@@ -24,11 +23,6 @@ what to use in place of each."""
 IGNORED_BY_FSDP: Final = ("actor_rollout_ref.actor.freeze_vision_tower",)
 """Keys that no code of verl 0.9.1's FSDP engine reads."""
 
-_SECRET_NAME: Final = re.compile(
-    r"(^|_)(api_?key|access_key|secret(_key)?|password|passwd|credentials?|(hf|auth)_?token)$"
-)
-_SECRET_VALUE: Final = re.compile(r"(hf_|sk-|ghp_|glpat-)\w[\w-]{15,}")
-
 
 def check(stage: GrpoStage) -> None:
     """Raise UserError for what of ``stage`` verl would ignore, misread or stop at."""
@@ -41,6 +35,7 @@ def check(stage: GrpoStage) -> None:
         raise UserError(f"tensor_parallel {stage.tensor_parallel} does not divide gpus {stage.gpus}")
     known = {plain_key(setting.key): setting for setting in settings(stage, Path("/run"), Files((), (), 16))}
     seen: dict[str, str] = {}
+    refuse_credentials(stage.arguments)
     for key, value in stage.arguments.items():
         _check_argument(key, value)
         name = plain_key(key)
@@ -88,21 +83,10 @@ def _check_argument(key: str, value: Any) -> None:
         raise UserError(f"verl takes {key} and ignores it: its FSDP engine trains all parts, or LoRA adapters (lora)")
     if name.startswith("~") or key.startswith("~"):
         raise UserError(f"{key} would delete a setting of verl")
-    _refuse_secrets(key, value)
     try:
         assignment(key, value)
     except ValueError as error:
         raise UserError(f"arguments: {error}") from None
-
-
-def _refuse_secrets(key: str, value: Any) -> None:
-    if isinstance(value, Mapping):
-        for name, entry in value.items():
-            _refuse_secrets(f"{key}.{name}", entry)
-    elif _SECRET_NAME.search(key.rsplit(".", 1)[-1].lower()) or _SECRET_VALUE.search(str(value)):
-        raise UserError(
-            f"{key} looks like a secret, and a run directory keeps its settings; use the environment instead"
-        )
 
 
 def _check_pictures(stage: GrpoStage) -> None:

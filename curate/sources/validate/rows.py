@@ -23,10 +23,10 @@ from curate.schemas import (
 )
 from curate.sources.images import inline_prefix
 from curate.sources.ingest import field_names
+from curate.sources.quick_lines import QuickLines
 from curate.sources.readers import MAX_ROW_BYTES, TOO_DEEP, BadRow, Row, parse_line, read_rows
 from curate.sources.validate.column_types import ColumnTypes
 from curate.sources.validate.images import ImageChecks, Place, Verdict
-from curate.sources.validate.quick import QuickLines
 from curate.sources.validate.report import Report, Severity
 from curate.sources.validate.verl import cell_reference, unknown_query_type, verl_problems
 
@@ -244,7 +244,7 @@ class RowChecks:
             self._add(severity, number, problem.code, problem.message, problem.field)
         for position, cell in enumerate(record.images or ()):
             reference = cell_reference(cell)
-            if reference is not None:
+            if reference is not None and reference not in self._fine:
                 self._need(number, f"images.{position}", reference)
 
     def _need(self, number: int, place: str, reference: str | bytes) -> None:

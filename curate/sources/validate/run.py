@@ -13,7 +13,7 @@ from curate.schemas import FORMATS
 from curate.sources.ingest import sidecar_rows, undescribed_image
 from curate.sources.locations import real_path
 from curate.sources.readers import SUFFIXES, is_record_file, renamed
-from curate.sources.rejects import Reject
+from curate.sources.rejects import Reject, RejectError
 from curate.sources.validate.exports import (
     ROWS_OF_EXPORT,
     TRAINER_ROWS,
@@ -148,12 +148,19 @@ def _check_undescribed(root: Path, session: Session) -> None:
     exports = sorted(find_exports(root))
     items = (item for item in _outside(exports, walk(root)) if isinstance(item, Item) and item.use == "bare_image")
     while batch := list(islice(items, 4096)):
-        real = [real_path(root / item.path) or root / item.path for item in batch]
+        real = [_where(root / item.path) for item in batch]
         for item, found in zip(batch, session.images.among_found(real), strict=True):
             if not found:
                 reject = undescribed_image(str(root / item.path))
                 group = f"{(root / item.path).parent}/"
                 session.report.add("warning", reject.file, 0, reject.reason, reject.message, group=group)
+
+
+def _where(path: Path) -> Path:
+    try:
+        return real_path(path) or path
+    except RejectError:  # it has become something else since it was listed
+        return path
 
 
 def _adapt(session: Session) -> Adapt | None:

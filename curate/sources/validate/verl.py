@@ -32,10 +32,10 @@ def verl_problems(
         if found:
             severity, code, message = found
             yield severity, Problem(code, f"images.{position}", message)
-    for key in sorted(_OVERWRITTEN & row.extra_info.keys()):
+    for key in sorted(_OVERWRITTEN.intersection(row.extra_info)):
         message = "verl puts a value of its own here before it calls the reward; choose another name"
         yield "error", Problem("reserved_key", f"extra_info.{key}", message)
-    for column in sorted(_AGENT_ARGUMENTS & (row.model_extra or {}).keys()):
+    for column in sorted(_AGENT_ARGUMENTS.intersection(row.model_extra or ())):
         message = "verl's agent loop has an argument of this name; move it into extra_info"
         yield "error", Problem("reserved_column", column, message)
     query_type = row.extra_info.get("query_type")
@@ -59,10 +59,11 @@ def _cell_problem(cell: str | VerlImage, *, trainer: bool, image_feature: bool) 
         if cell.bytes is None:
             return "error", "unreadable_cell", "verl does not open the path of a cell; give its bytes, or {image: path}"
     reference = cell_reference(cell)
-    if not trainer or not isinstance(reference, str) or inline_prefix(reference) is not None:
+    if not trainer or not isinstance(reference, str) or reference.startswith("/"):
         return None
-    path = urlsplit(reference).path if reference.startswith("file://") else reference
-    if Path(path).is_absolute():
+    if inline_prefix(reference) is not None:
+        return None
+    if reference.startswith("file://") and Path(urlsplit(reference).path).is_absolute():
         return None
     return "warning", "relative_path", "verl looks for it from the directory it is started in; write the whole path"
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import orjson
 from pydantic import TypeAdapter
 
-from curate.schemas import FORMATS, LlamaFactoryMessage, Message, ValidationError, WireRecord
+from curate.schemas import FORMATS, LlamaFactoryMessage, Message, ValidationError, VerlMessage, VerlRow, WireRecord
 from curate.sources.readers import LONG_INTEGER, Row, parse_line
 
 _MAX_SHAPES = 4096
-_TWO_STRINGS = frozenset({Message, LlamaFactoryMessage})
+_TWO_STRINGS = frozenset({Message, LlamaFactoryMessage, VerlMessage})
 """Records of two required strings and nothing else, unless they have fields of their own."""
 _NO_JSON = -(2**40)
+_LONG, _DIGITS_AS_ZERO = b"0" * 19, bytes.maketrans(b"123456789", b"000000000")
+"""Finds lines worth a search for long integers, many times as fast as the search."""
 
 
 class QuickLines:
@@ -31,9 +34,8 @@ class QuickLines:
 
     def learn(self, record: WireRecord) -> None:
         """Take lines of this shape from now on."""
-        # JSON strings pass for bytes in Pydantic's JSON mode, so verl's image cells would be judged wrongly.
-        if self.name != "verl" and len(self._known) < _MAX_SHAPES:
-            shape = _shape(record.__dict__, record.model_extra or {})
+        if len(self._known) < _MAX_SHAPES:
+            shape = _shape(record)
             nested = list in shape or dict in shape
             self._known[shape] = _Expected(None if nested else _marks_of(record), int in shape or float in shape)
 
@@ -43,13 +45,15 @@ class QuickLines:
             record: WireRecord = self._validate(line)
         except ValidationError:
             return None
-        expected = self._known.get(_shape(record.__dict__, record.__pydantic_extra__ or {}))
+        expected = self._known.get(_shape(record))
         if expected is None:
             return None
         marks, numbers = expected
-        if (marks is None or numbers) and LONG_INTEGER.search(line):
+        if numbers and _LONG in line.translate(_DIGITS_AS_ZERO) and LONG_INTEGER.search(line):
             return None
         if marks is None:
+            if isinstance(record, VerlRow) and _has_bytes(record):
+                return None
             marks = _marks_of(record)
         if line.count(b'"') == marks or _unescaped_marks(line) == marks:
             if not numbers or _is_json(line):
@@ -68,6 +72,11 @@ class _Expected(NamedTuple):
     """Whether a number among the fields may be none of JSON's."""
 
 
+def _has_bytes(row: VerlRow) -> bool:
+    """Whether an image cell has bytes: in Pydantic's JSON mode strings pass for them."""
+    return any(not isinstance(cell, str) and cell.bytes is not None for cell in row.images or ())
+
+
 def _is_json(line: bytes) -> bool:
     try:
         orjson.loads(line)
@@ -76,9 +85,26 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
-def _shape(fields: dict[str, Any], extra: dict[str, Any]) -> tuple[object, ...]:
+def _shape(record: WireRecord) -> tuple[object, ...]:
     """What decides about the format of a row and the types of its columns: equal for rows that need one look."""
-    return (*map(type, fields.values()), *extra, *map(type, extra.values()))
+    fields, extra = record.__dict__, record.__pydantic_extra__ or {}
+    shape = (*map(type, fields.values()), *extra, *map(type, extra.values()))
+    if not isinstance(record, VerlRow):
+        return shape
+    # verl's rows are read as Arrow columns, so the types inside of their structs count too.
+    return (*shape, _types_inside(record))
+
+
+def _types_inside(value: Any) -> object:
+    """The types of a nested value, the order and number of a list's items apart."""
+    if isinstance(value, WireRecord):
+        value = {**value.__dict__, **(value.__pydantic_extra__ or {})}
+    if value.__class__ is dict:
+        return tuple((name, _types_inside(item)) for name, item in value.items())
+    if value.__class__ is list:
+        return frozenset(map(_types_inside, value))
+    kind: object = value.__class__
+    return kind
 
 
 def _unescaped_marks(line: bytes) -> int:
@@ -89,19 +115,28 @@ def _unescaped_marks(line: bytes) -> int:
 
 def _marks_of(value: Any) -> int:
     """Quotation marks in the JSON of a value if none is escaped; negative for nested numbers that JSON can't hold."""
-    if isinstance(value, WireRecord):
-        if value.__class__ in _TWO_STRINGS and not value.__pydantic_extra__:
+    kind = value.__class__
+    inside: Collection[Any]
+    if kind is dict:
+        marks, inside = 2 * len(value), value.values()
+    elif kind is list:
+        marks, inside = 0, value
+    elif isinstance(value, WireRecord):
+        extra = value.__pydantic_extra__
+        if kind in _TWO_STRINGS and not extra:
             return 8
-        given = value.model_fields_set
-        inside = [item for name, item in value.__dict__.items() if name in given]
-        marks = 2 * len(given) + sum(map(_marks_of, (value.model_extra or {}).values()))
-    elif isinstance(value, (list, dict)):
-        inside = list(value.values()) if isinstance(value, dict) else value
-        marks = 2 * len(value) if isinstance(value, dict) else 0
+        given, fields = value.__pydantic_fields_set__, value.__dict__
+        marks = 2 * len(given)
+        inside = [item for name, item in fields.items() if name in given]
+        if extra:
+            inside += extra.values()
     else:
-        return 2 if isinstance(value, str) else 0 if _is_harmless(value) else _NO_JSON
+        return 2 if kind is str else 0 if _is_harmless(value) else _NO_JSON
     for item in inside:
-        marks += 2 if item.__class__ is str else _marks_of(item)
+        if item.__class__ is str:
+            marks += 2
+        elif item is not None:
+            marks += _marks_of(item)
     return marks
 
 

@@ -110,7 +110,8 @@ class Corpus:
         """Add a finished step to the lineage and save corpus.json; a repeat that changed nothing is not added."""
         step = Step(name=name, at=datetime.now(UTC).isoformat(timespec="seconds"), version=__version__, **entries)
         last = next((s for s in reversed(self.info.steps) if s.name == name), None)
-        if last is None or last.model_dump(exclude={"at"}) != step.model_dump(exclude={"at"}):
+        # As JSON: what was read from corpus.json has lists where a new step may have tuples.
+        if last is None or last.model_dump_json(exclude={"at"}) != step.model_dump_json(exclude={"at"}):
             self.info.steps.append(step)
         self.save()
 

@@ -79,6 +79,15 @@ def test_counts_of_export(name: str, folder: Path, scored: Ran) -> None:
     assert len(ids) == counts["written"] > 0
 
 
+def test_a_repeat_that_changed_nothing_is_recorded_once(folder: Path, scored: Ran) -> None:
+    for _ in range(2):
+        assert curate("export", folder / "curated", "--format", "jsonl", "-o", folder / "repeated").status == 0
+        assert curate("score", folder / "curated").status == 0
+    recorded = json.loads((folder / "curated" / "corpus.json").read_text())["steps"]
+    assert [step["name"] for step in recorded].count("signals") == 1
+    assert sum(step["parameters"].get("directory") == str(folder / "repeated") for step in recorded) == 1
+
+
 def test_documents_in_several_rows_count_once(tmp_path: Path) -> None:
     """Rows with pictures are written before those without, so that the rows of a document do not lie together."""
     (tmp_path / "raw").mkdir()

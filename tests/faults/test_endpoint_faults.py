@@ -99,7 +99,7 @@ def test_samples_that_only_get_a_broken_answer_stay_unscored_with_a_reason(
     assert [rows[number]["judge_status"] for number in range(len(faults), SAMPLES)] == ["scored"] * 5
     assert (ran.status, counts["scored"], sum(counts["failed"].values())) == (1, SAMPLES - len(faults), len(faults))
     assert len(asked_well) >= SAMPLES - len(faults)
-    assert peak_memory_of_children() < max(before, 400)
+    assert peak_memory_of_children() <= max(before, 400)
     with Endpoint() as endpoint:
         again = score(corpus, endpoint.url)
         assert len(endpoint.requests) == len(faults)

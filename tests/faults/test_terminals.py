@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from faults.commands import COMMAND, environment, run, write_raw
+from faults.commands import COMMAND, environment, finish, run, start, write_raw
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7][0-9;]*m")
 PROGRESS = re.compile("[\u2800-\u28ff][^\r]*\r?")
@@ -71,14 +71,16 @@ def commands(raw: Path, folder: Path) -> dict[str, tuple[str | Path, ...]]:
 
 
 def test_forty_columns_cut_nothing_off(raw: Path, tmp_path: Path) -> None:
-    """Every character that a wide log has is there, if in another place."""
+    """Every character that a wide log, without a terminal, has is there, if in another place."""
     for name in ("narrow", "widely"):
         (tmp_path / name).mkdir()
     narrow, widely = commands(raw, tmp_path / "narrow"), commands(raw, tmp_path / "widely")
     for name, arguments in narrow.items():
+        wide = start(*widely[name], env={"TERM": "xterm-256color"})
         status, shown = on_terminal(*arguments)
         assert status == (1 if name == "validate" else 0), shown
-        ran = run(*widely[name])
+        ran = finish(wide)
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", ran.out + ran.err), "a log holds text only"
         wanted = characters(TIMES.sub("", ran.out + ran.err).replace("widely", "narrow"))
         assert not wanted - characters(TIMES.sub("", shown)), f"{name}: something is cut off: {shown}"
 
@@ -101,12 +103,6 @@ def test_colours_unless_no_color_is_set(raw: Path, tmp_path: Path) -> None:
     status, shown = on_terminal(*demo, columns=100, kind="dumb")
     assert status == 0
     assert "\x1b" not in shown, "a terminal that understands nothing gets nothing"
-
-
-def test_without_a_terminal_logs_hold_text_only(raw: Path, tmp_path: Path) -> None:
-    for arguments in commands(raw, tmp_path).values():
-        ran = run(*arguments, env={"TERM": "xterm-256color"})
-        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", ran.out + ran.err)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])

@@ -14,8 +14,7 @@ import io
 import os
 import re
 import warnings
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,20 +92,14 @@ def intake_file(path: Path, *, root: int, relative: str, name: str, corpus: Path
         status = path.stat()
     except OSError as error:
         raise RejectError("unreadable_file", f"{relative}: {error.strerror}") from None
-    intake = _intake_version(path, status.st_size, status.st_mtime_ns, root, relative, corpus)
-    return replace(intake, images=tuple(replace(image, name=name) for image in intake.images))
-
-
-@lru_cache(maxsize=4096)
-def _intake_version(path: Path, size: int, mtime_ns: int, root: int, relative: str, corpus: Path) -> Intake:
-    """The file in the version of that size and time; several rows often speak of one picture."""
-    if size > MAX_BYTES:
-        raise RejectError("too_large", f"{relative}: {size / 2**20:.0f} MiB; the limit is {MAX_BYTES // 2**20} MiB")
+    if status.st_size > MAX_BYTES:
+        size = f"{status.st_size / 2**20:.0f} MiB"
+        raise RejectError("too_large", f"{relative}: {size}; the limit is {MAX_BYTES // 2**20} MiB")
     try:
         data = path.read_bytes()
     except OSError as error:
         raise RejectError("unreadable_file", f"{relative}: {error.strerror}") from None
-    place = {"root": root, "path": relative, "mtime_ns": mtime_ns, "name": None}
+    place = {"root": root, "path": relative, "mtime_ns": status.st_mtime_ns, "name": name}
     if is_dicom(data[:256]):
         return _intake_dicom(path, relative, place, corpus)
     encoded = as_png_or_jpeg(data, relative)

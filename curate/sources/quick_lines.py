@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import orjson
 from pydantic import TypeAdapter
 
-from curate.schemas import FORMATS, LlamaFactoryMessage, Message, ValidationError, VerlMessage, VerlRow, WireRecord
+from curate.schemas import (
+    FORMATS,
+    LlamaFactoryMessage,
+    LlamaFactoryRow,
+    Message,
+    ValidationError,
+    VerlMessage,
+    VerlRow,
+    WireRecord,
+)
 from curate.sources.readers import LONG_INTEGER, Row, parse_line
 
 _MAX_SHAPES = 4096
@@ -87,24 +96,40 @@ def _is_json(line: bytes) -> bool:
 
 def _shape(record: WireRecord) -> tuple[object, ...]:
     """What decides about the format of a row and the types of its columns: equal for rows that need one look."""
-    fields, extra = record.__dict__, record.__pydantic_extra__ or {}
-    shape = (*map(type, fields.values()), *extra, *map(type, extra.values()))
-    if not isinstance(record, VerlRow):
-        return shape
-    # verl's rows are read as Arrow columns, so the types inside of their structs count too.
-    return (*shape, _types_inside(record))
+    types, extra = map(type, record.__dict__.values()), record.__pydantic_extra__
+    if isinstance(record, (VerlRow, LlamaFactoryRow)):
+        return (*types, *_types_below(record))
+    return (*types, *extra, *map(type, extra.values())) if extra else tuple(types)
 
 
-def _types_inside(value: Any) -> object:
-    """The types of a nested value, the order and number of a list's items apart."""
-    if isinstance(value, WireRecord):
-        value = {**value.__dict__, **(value.__pydantic_extra__ or {})}
+def _types_below(record: VerlRow | LlamaFactoryRow) -> list[object]:
+    """Types of what is nested in a trainer's row, where every level is a column too."""
+    extra = record.__pydantic_extra__
+    found: list[object] = [_kinds(extra)] if extra else []
+    inner: Sequence[object]
+    if isinstance(record, VerlRow):
+        images, reward_model = record.images or [], record.reward_model
+        found += (_kinds(record.extra_info), _kinds(reward_model.ground_truth), frozenset(map(type, images)))
+        inner = (*record.prompt, reward_model, *images)
+    else:
+        inner = record.messages
+    for row in inner:
+        if isinstance(row, WireRecord) and row.__pydantic_extra__:
+            found.append(_kinds(row.__pydantic_extra__))
+    return found
+
+
+def _kinds(value: Any) -> object:
+    """The type of a JSON value, with the keys and types inside of it."""
     if value.__class__ is dict:
-        return tuple((name, _types_inside(item)) for name, item in value.items())
+        kinds: Collection[object] = tuple(map(type, value.values()))
+        if list in kinds or dict in kinds:
+            kinds = tuple(map(_kinds, value.values()))
+        return (*value, *kinds)
     if value.__class__ is list:
-        return frozenset(map(_types_inside, value))
-    kind: object = value.__class__
-    return kind
+        kinds = frozenset(map(type, value))
+        return frozenset(map(_kinds, value)) if list in kinds or dict in kinds else kinds
+    return value.__class__
 
 
 def _unescaped_marks(line: bytes) -> int:

@@ -182,6 +182,41 @@ def test_a_string_is_no_picture_in_a_verl_row_however_many_sound_rows_came_befor
     assert [(f.row, f.field, f.code) for f in found if f.row > 2] == [(7, "images.0.bytes", "wrong_type")]
 
 
+LLAMAFACTORY = (
+    '{"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "a"}], "images": [], "n": 0}'
+)
+
+
+@pytest.mark.parametrize(
+    ("row", "place", "first", "second", "column"),
+    [
+        (VERL, '"ground_truth": "A"', '"ground_truth": "A"', '"ground_truth": ["A"]', "reward_model.ground_truth"),
+        (VERL, '"ground_truth"', '"n": 1, "ground_truth"', '"n": "1", "ground_truth"', "reward_model.n"),
+        (VERL, '"query', '"n": [[1], []], "query', '"n": [["1"], []], "query', "extra_info.n.[].[]"),
+        (VERL, '"query', '"n": {"m": [1]}, "query', '"n": {"m": ["1"]}, "query', "extra_info.n.m.[]"),
+        (VERL, '"content"', '"name": 1, "content"', '"name": "1", "content"', "prompt.[].name"),
+        (VERL, '"prompt"', '"n": {"m": [1]}, "prompt"', '"n": {"m": ["1"]}, "prompt"', "n.m.[]"),
+        (LLAMAFACTORY, '"n": 0', '"n": {"m": [0]}', '"n": {"m": ["0"]}', "n.m.[]"),
+        (LLAMAFACTORY, '"content": "?"', '"content": "?", "m": 1', '"content": "?", "m": "1"', "messages.[].m"),
+    ],
+)
+def test_nested_types_that_trainers_cannot_load(
+    folder: Path, row: str, place: str, first: str, second: str, column: str
+) -> None:
+    rows = [row.replace(place, first)] * 5 + [row.replace(place, second)] * 5
+    (folder / "rows.jsonl").write_text("\n".join(rows))
+    found = validate([folder / "rows.jsonl"], ValidateOptions()).findings()
+    assert [(f.row, f.field, f.code) for f in found] == [(6, column, "mixed_types")]
+
+
+def test_pictures_of_verl_as_paths_and_as_cells(folder: Path) -> None:
+    pictured = VERL.replace('"x"', '"<image>"')[:-1] + ', "images": [%s]}'
+    rows = [pictured % '"0.png"'] * 5 + [pictured % '{"image": "0.png"}'] * 5
+    (folder / "rows.jsonl").write_text("\n".join(rows))
+    found = validate([folder / "rows.jsonl"], ValidateOptions()).findings()
+    assert [(f.row, f.field) for f in found if f.code == "mixed_types"] == [(6, "images.[]")]
+
+
 @given(
     content=st.binary(max_size=200) | st.lists(lines, max_size=4).map(b"\n".join),
     name=st.sampled_from(["jsonl", "json", "csv"]),

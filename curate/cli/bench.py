@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from curate.cli.rewarding import reward_options
 
 if TYPE_CHECKING:
     from curate.evals.report import Share
@@ -37,15 +39,7 @@ _PROBLEMS_SHOWN = 10
     help="Tokens of an answer; longer ones are cut off.",
 )
 @click.option("--limit", type=click.IntRange(1), help="Only the first rows.")
-@click.option("--require-think", is_flag=True, help="The format demands a <think> block as well.")
-@click.option("--think-opened", is_flag=True, help="The prompt ends with <think>, so responses begin inside it.")
-@click.option(
-    "--relative-tolerance",
-    type=float,
-    default=1e-6,
-    show_default=True,
-    help="For numbers, as a share of the reference.",
-)
+@reward_options
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON on stdout.")
 def command(
     models: tuple[str, ...],
@@ -55,10 +49,8 @@ def command(
     batch_size: int,
     max_new_tokens: int,
     limit: int | None,
-    require_think: bool,
-    think_opened: bool,
-    relative_tolerance: float,
     as_json: bool,
+    **reward: Any,
 ) -> int:
     """Let models answer the same held-out queries, score them by the reward that training uses, and compare them.
 
@@ -71,7 +63,6 @@ def command(
     from curate.evals.run import BenchOptions, bench
     from curate.rewards import RewardError
 
-    reward = {"require_think": require_think, "think_opened": think_opened, "relative_tolerance": relative_tolerance}
     options = BenchOptions(max_new_tokens, batch_size, limit, reward)
     try:
         with console.status("starting …") as status:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from curate.cli.rewarding import reward_options
+
 if TYPE_CHECKING:
     from curate.rewards.groups import GroupSummary
     from curate.rewards.offline import OfflineScores
@@ -38,15 +40,7 @@ _PROBLEMS_SHOWN = 10
 @click.option("--group", "group_field", metavar="FIELD", help="The field that responses to one query share.")
 @click.option("--format-weight", type=float, default=0.1, show_default=True, help="Weight of the format.")
 @click.option("--accuracy-weight", type=float, default=0.9, show_default=True, help="Weight of the accuracy.")
-@click.option("--require-think", is_flag=True, help="The format demands a <think> block as well.")
-@click.option("--think-opened", is_flag=True, help="The prompt ends with <think>, so responses begin inside it.")
-@click.option(
-    "--relative-tolerance",
-    type=float,
-    default=1e-6,
-    show_default=True,
-    help="For numbers, as a share of the reference.",
-)
+@reward_options
 @click.option(
     "-o",
     "--output",

@@ -124,6 +124,7 @@ def test_a_killed_runner_takes_its_trainer_with_it(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     runner = subprocess.Popen([PYTHON, "-c", RUNNER, log, PYTHON, "-c", TRAINER_WITH_WORKER])
     worker, trainer = begun(log)
+    assert is_running(trainer)
     runner.kill()
     runner.wait(10)
     wait_for(lambda: not is_running(trainer))

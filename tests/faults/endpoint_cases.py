@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
+import sys
+import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +18,44 @@ from support.cli import COMMAND, Ran
 from curate.corpus import Corpus
 
 KEY = "sk-faults-5f0c2e7d9a1b4c3e8d6f"
+MEASURED = [
+    sys.executable,
+    "-c",
+    "import atexit, os, resource, pathlib\n"
+    "peak = lambda: str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+    "atexit.register(lambda: pathlib.Path(os.environ['PEAK_MEMORY']).write_text(peak()))\n" + COMMAND[2],
+]
+"""The command, which writes down at its end how much memory (MiB) it used at most."""
 SECONDS = 120
 """How long a command may take before it counts as hanging; it needs a few on an idle machine."""
 
 
-def score(corpus: Path, url: str, *options: str, env: Mapping[str, str] | None = None) -> Ran:
+@dataclass(frozen=True)
+class Judged(Ran):
+    """A finished ``curate score --judge``."""
+
+    peak_mib: int
+    """The most memory that it used."""
+
+
+def score(corpus: Path, url: str, *options: str, env: Mapping[str, str] | None = None) -> Judged:
     """Run ``curate score CORPUS --judge`` to its end; a hang, a traceback and the key in sight are failures."""
     arguments = ["score", str(corpus), "--judge", "--judge-model", "m", "--judge-url", url, "--json"]
     waits = ["--timeout", "2", "--patience", "2", "--price", "1,10"]
-    ran = subprocess.run(
-        [*COMMAND, *arguments, *waits, *options],
-        env={**os.environ, "OPENAI_API_KEY": KEY, "COLUMNS": "200", **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+    with tempfile.NamedTemporaryFile() as peak:
+        ran = subprocess.run(
+            [*MEASURED, *arguments, *waits, *options],
+            env={**os.environ, "OPENAI_API_KEY": KEY, "COLUMNS": "200", "PEAK_MEMORY": peak.name, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        used = int(peak.read())
     assert "Traceback" not in ran.stderr, ran.stderr
     assert places_of(KEY, corpus, ran.stdout + ran.stderr) == []
-    return Ran(ran.returncode, ran.stdout, ran.stderr)
+    return Judged(ran.returncode, ran.stdout, ran.stderr, used)
 
 
 def places_of(secret: str, folder: Path, printed: str = "") -> list[str]:
@@ -50,11 +70,6 @@ def _plain_bytes(path: Path) -> bytes:
     if path.suffix == ".parquet":
         return str(pl.read_parquet(path).to_dicts()).encode()
     return path.read_bytes()
-
-
-def peak_memory_of_children() -> int:
-    """The most memory (MiB) that any process started so far has used."""
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
 
 
 def by_number(cases: Mapping[int, Behaviour]) -> Behaviour:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faults.endpoint_cases import KEY, by_number, peak_memory_of_children, places_of, rows_by_number, score
+from faults.endpoint_cases import KEY, by_number, places_of, rows_by_number, score
 from judge.endpoint import (
     Behaviour,
     Connection,
@@ -86,7 +86,6 @@ PASSING: dict[str, tuple[tuple[Behaviour, str], ...]] = {
 def test_samples_that_only_get_a_broken_answer_stay_unscored_with_a_reason(
     corpus: Path, faults: tuple[tuple[Behaviour, str], ...]
 ) -> None:
-    before = peak_memory_of_children()
     with Endpoint(by_number({number: behaviour for number, (behaviour, _) in enumerate(faults)})) as endpoint:
         ran = score(corpus, endpoint.url)
         counts = ran.json()["judge"]
@@ -99,7 +98,7 @@ def test_samples_that_only_get_a_broken_answer_stay_unscored_with_a_reason(
     assert [rows[number]["judge_status"] for number in range(len(faults), SAMPLES)] == ["scored"] * 5
     assert (ran.status, counts["scored"], sum(counts["failed"].values())) == (1, SAMPLES - len(faults), len(faults))
     assert len(asked_well) >= SAMPLES - len(faults)
-    assert peak_memory_of_children() <= max(before, 400)
+    assert ran.peak_mib < 400
     with Endpoint() as endpoint:
         again = score(corpus, endpoint.url)
         assert len(endpoint.requests) == len(faults)

@@ -81,7 +81,7 @@ def assert_same(found: dict[str, str], wanted: dict[str, str]) -> None:
 @pytest.fixture(scope="module")
 def outcomes(
     commands: Commands, endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Future[None]]]:
+) -> Iterator[dict[str, Future[int]]]:
     """Every command is killed and taken up; two at a time, of which one asks the endpoint."""
     with ThreadPoolExecutor(2) as threads:
         folders = {name: tmp_path_factory.mktemp(name) for name in KILLS}
@@ -89,11 +89,12 @@ def outcomes(
 
 
 @pytest.mark.parametrize("name", KILLS)
-def test_a_killed_command_is_taken_up_and_ends_the_same(name: str, outcomes: dict[str, Future[None]]) -> None:
-    outcomes[name].result()
+def test_a_killed_command_is_taken_up_and_ends_the_same(name: str, outcomes: dict[str, Future[int]]) -> None:
+    assert outcomes[name].result() == KILLS[name]
 
 
-def kill_and_take_up(name: str, place: Path, commands: Commands, endpoint: Endpoint) -> None:
+def kill_and_take_up(name: str, place: Path, commands: Commands, endpoint: Endpoint) -> int:
+    """How many kills met the command running; after each the next run must make up for it."""
     chance = random.Random(f"{name} 1")
     corpus = commands.prepare(name, place / "whole")
     process = commands.start(name, place / "whole")
@@ -123,7 +124,7 @@ def kill_and_take_up(name: str, place: Path, commands: Commands, endpoint: Endpo
             assert len(set(asked)) == SAMPLE
             # In flight, or on the way to the disk, at each kill.
             assert len(asked) - SAMPLE <= met * 2 * CONCURRENCY
-    assert kills == KILLS[name]
+    return kills
 
 
 def kill_in_a_row(

@@ -120,13 +120,14 @@ def judging(endpoint: Endpoint, corpus: Path) -> tuple[str | Path, ...]:
     )
 
 
-def test_a_judge_whose_terminal_is_closed_waits_for_what_is_paid(scored: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_judge_waits_for_what_is_paid(number: signal.Signals, scored: Path, tmp_path: Path) -> None:
     corpus = tmp_path / "curated"
     subprocess.run(["cp", "-a", str(scored), str(corpus)], check=True)
     with Endpoint(latency=0.1) as endpoint:
         process = start(*judging(endpoint, corpus))
         assert wait_until(lambda: len(endpoint.requests) >= 12, process)
-        process.send_signal(signal.SIGHUP)
+        process.send_signal(number)
         ran = finish(process)
         assert ran.status == 3, ran.err
         assert "Everything answered is kept; the same command goes on from here." in ran.err

@@ -87,7 +87,7 @@ class Server:
     ) -> Any:
         """Answer one prompt with verl's TokenOutput; ``image_data`` are its pictures in order."""
         if video_data:
-            raise NotImplementedError("smoke runs on a CPU know text and images, no video")
+            raise ValueError("smoke runs on a CPU know text and images, no video")
         wanted = sampling_params.get("max_tokens") or sampling_params.get("max_new_tokens") or self._response_length
         sampling = Sampling(
             temperature=float(sampling_params.get("temperature", 1.0)),

@@ -12,7 +12,6 @@ import faulthandler
 import io
 import json
 import re
-import resource
 import shutil
 import sys
 import time
@@ -26,6 +25,7 @@ from faults.mutants import Mutant, mutant
 from faults.mutate_records import EXAMPLES
 from faults.terminal import ACTING
 from support.cli import Ran
+from support.memory import peak_mib
 
 BATCH = 250
 BATCH_SECONDS, ALONE_SECONDS = 150, 30
@@ -184,7 +184,7 @@ def main(first: int, last: int, folder: Path) -> None:
             wrong = {-1: f"{type(error).__name__}: {traceback.format_exc()[-3000:]}"}
         faulthandler.cancel_dump_traceback_later()
         shutil.rmtree(place, ignore_errors=True)
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        memory = peak_mib()
         if memory > MOST_MEMORY:
             wrong = {-1: f"the process took {memory} MiB", **wrong}
         seconds = round(time.monotonic() - began, 2)

@@ -21,9 +21,10 @@ KEY = "sk-faults-5f0c2e7d9a1b4c3e8d6f"
 MEASURED = [
     sys.executable,
     "-c",
-    "import atexit, os, resource, pathlib\n"
-    "peak = lambda: str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
-    "atexit.register(lambda: pathlib.Path(os.environ['PEAK_MEMORY']).write_text(peak()))\n" + COMMAND[2],
+    "import atexit, os, pathlib, sys\n"
+    f"sys.path.append({str(Path(__file__).parents[1])!r})\n"
+    "from support.memory import peak_mib\n"
+    "atexit.register(lambda: pathlib.Path(os.environ['PEAK_MEMORY']).write_text(str(peak_mib())))\n" + COMMAND[2],
 ]
 """The command, which writes down at its end how much memory (MiB) it used at most."""
 SECONDS = 120

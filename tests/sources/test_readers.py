@@ -141,11 +141,11 @@ def test_parquet_with_pictures_dates_and_nulls(tmp_path: Path) -> None:
 
 
 PEAK_AFTER_READING = r"""
-import re, sys
+import sys
 from pathlib import Path
 from curate.sources.readers import read_rows
-rows = sum(1 for _ in read_rows(Path(sys.argv[1])))
-print(rows, int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) // 1024)
+from support.memory import peak_mib
+print(sum(1 for _ in read_rows(Path(sys.argv[1]))), peak_mib())
 """
 
 
@@ -166,7 +166,11 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, name: str) -> None:
         path = tmp_path / name
         path.write_bytes(gzip.compress(content, 1) if name.endswith(".gz") else content)
         done = subprocess.run(
-            [sys.executable, "-c", PEAK_AFTER_READING, str(path)], capture_output=True, text=True, check=True
+            [sys.executable, "-c", PEAK_AFTER_READING, str(path)],
+            cwd=Path(__file__).parents[1],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         rows, peak = map(int, done.stdout.split())
         assert rows == count

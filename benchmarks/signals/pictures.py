@@ -2,12 +2,13 @@
 
 ``jpeg/`` 2,400 pictures of 1024 x 1024: 2,000 apart, 200 that are copies of others, 200 that are others brightened and
 encoded anew. ``png/`` 600 of 512 x 512, grey and colour. ``dicom/`` uncompressed files of
-pydicom-data, a block of pixels of each changed.
+pydicom-data, a block of pixels of each changed, and ``dicom-jpeg2000/`` the same ones compressed without loss.
 """
 
 from __future__ import annotations
 
 import shutil
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import simplejpeg
 import skimage
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom.uid import JPEG2000Lossless
 
 JPEGS, COPIES, NEAR = 2000, 200, 200
 PNGS = 600
@@ -28,7 +30,7 @@ def make_pictures(folder: Path) -> None:
     if (folder / "done").exists():
         return
     shutil.rmtree(folder, ignore_errors=True)
-    for name in ("jpeg", "png", "dicom"):
+    for name in ("jpeg", "png", "dicom", "dicom-jpeg2000"):
         (folder / name).mkdir(parents=True)
     rng = np.random.default_rng(0)
     bases = _bases()
@@ -44,7 +46,7 @@ def make_pictures(folder: Path) -> None:
         pixels = _cut(bases[number % len(bases)], 512, rng)
         picture = Image.fromarray(pixels if number % 2 else pixels[:, :, 1])
         picture.save(folder / "png" / f"{number:05}.png", compress_level=6)
-    _make_dicom(folder / "dicom")
+    _make_dicom(folder)
     (folder / "done").touch()
 
 
@@ -57,7 +59,11 @@ def _make_dicom(folder: Path) -> None:
             middle = len(dataset.PixelData) // 2
             moved = dataset.PixelData[middle : middle + 64 * (copy + 1)]
             dataset.PixelData = moved + dataset.PixelData[len(moved) :]
-            dataset.save_as(folder / f"{Path(name).stem}-{copy:03}.dcm")
+            file = f"{Path(name).stem}-{copy:03}.dcm"
+            dataset.save_as(folder / "dicom" / file)
+            compressed = deepcopy(dataset)
+            compressed.compress(JPEG2000Lossless, generate_instance_uid=False)
+            compressed.save_as(folder / "dicom-jpeg2000" / file)
 
 
 def make_photographs(folder: Path, count: int) -> list[str]:

@@ -30,7 +30,7 @@ TRIES = 6
 """How often a request may fail, while others get through, before the sample is given up for this run."""
 REJECTIONS = 40
 """The same for rejections for load."""
-FIRST_DELAY, LONGEST_DELAY, LONGEST_DELAY_WHEN_WELL = 0.25, 20.0, 0.5
+FIRST_DELAY, LONGEST_DELAY, LONGEST_DELAY_WHEN_WELL = 0.1, 20.0, 0.5
 """Seconds before a failed request is tried again, doubled each time, half to one and a half times at random; while
 others get through it need not wait long."""
 BAD_REQUESTS = 3

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+import imagecodecs
+import numpy as np
 from pydicom import Dataset
 from pydicom.uid import UID
 
@@ -43,8 +43,8 @@ from curate.sources.dicom_render import (
     render_palette,
 )
 
-_PNG_LEVEL = 4
-"""As small as level 6 within a few percent, in a third of its time on radiographs."""
+_PNG_LEVEL = 1
+"""On radiographs a fifth larger than level 6 with filters that adapt to each row, in a tenth of the time."""
 _CODE = re.compile(r"[A-Z0-9][A-Z0-9 _/&.-]{0,31}")
 _LONG_NUMBER = re.compile(r"\d{5}")
 _NOT_PICTURES = {
@@ -121,9 +121,8 @@ def _render(header: Header, layout: PixelLayout) -> tuple[list[DicomImage], list
 
 
 def _png(picture: Pixels) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG", compress_level=_PNG_LEVEL)
-    return buffer.getvalue()
+    rows = np.ascontiguousarray(picture)
+    return bytes(imagecodecs.png_encode(rows, level=_PNG_LEVEL, filter=imagecodecs.PNG.FILTER.UP))
 
 
 def _describe(header: Header, layout: PixelLayout, shown: list[GreyTransform]) -> dict[str, Any]:

@@ -203,7 +203,7 @@ def _upright_8_bit(picture: Picture.Image, data: bytes, kind: str, shown: str) -
     if drawn.mode not in _ORDINARY_MODES:
         drawn = drawn.convert("RGB") if drawn.mode in ("CMYK", "LAB", "HSV", "RGBX") else _to_8_bit(drawn)
     file = io.BytesIO()
-    _opaque(drawn).save(file, "PNG", compress_level=6)
+    _opaque(drawn).save(file, "PNG", compress_level=1)
     return EncodedImage(file.getvalue(), "png", drawn.width, drawn.height, rendered=True)
 
 

@@ -43,7 +43,7 @@ class Adapter(Protocol):
 
         ``problems``: list of {file, row (1-based or null), message}; empty when training may begin.
         ``rows``: {export: rows that the trainer's loader gives}.
-        ``parameters``: {total, trained, bytes_per_parameter} for the estimate of disk space.
+        ``parameters``: what :func:`curate.adapters.disk.bytes_needed` estimates the disk space from.
         ``examples``: list of {title, text}: what a few rows teach, decoded.
         ``facts``: {name: value} to show, such as the longest row and steps to train.
         A proof that cannot even start ends with another status than 0 and its reason on stderr.

@@ -18,11 +18,13 @@ _KEPT: Final = 2
 def bytes_needed(parameters: Mapping[str, Any]) -> int:
     """Bytes of a run's checkpoints and its model, from the ``parameters`` of a proof.
 
-    ``total`` and ``trained`` parameters, ``bytes_per_parameter`` of the weights as they are saved, and
-    ``checkpoints_kept`` where it is not two.
+    ``total`` and ``trained`` parameters, ``bytes_per_parameter`` of the weights as they are saved, and, where it is not
+    all of them and not two, how many are ``in_checkpoint`` and ``checkpoints_kept``.
     """
-    weights = int(parameters["total"] * parameters["bytes_per_parameter"])
-    checkpoint = weights + int(parameters["trained"] * _OPTIMISER_BYTES)
+    width = parameters["bytes_per_parameter"]
+    weights = int(parameters["total"] * width)
+    saved = parameters.get("in_checkpoint", parameters["total"])
+    checkpoint = int(saved * width + parameters["trained"] * _OPTIMISER_BYTES)
     return (int(parameters.get("checkpoints_kept", _KEPT)) + 1) * checkpoint + weights
 
 

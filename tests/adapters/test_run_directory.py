@@ -78,6 +78,8 @@ def test_a_fingerprint_sees_data_and_pictures_and_not_the_time_of_the_export(tmp
 def test_the_disk_must_hold_the_checkpoints(tmp_path: Path) -> None:
     parameters = {"total": 1000, "trained": 100, "bytes_per_parameter": 2}
     assert bytes_needed(parameters) == 3 * (2000 + 1200) + 2000
+    adapters = {**parameters, "in_checkpoint": 100, "checkpoints_kept": 1}
+    assert bytes_needed(adapters) == 2 * (200 + 1200) + 2000
     check_disk(tmp_path, parameters)
     free = shutil.disk_usage(tmp_path).free
     with pytest.raises(UserError, match=r"GB free, and its checkpoints and model take about .* name an output"):

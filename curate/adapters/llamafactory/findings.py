@@ -16,11 +16,14 @@ _EXAMPLE_LENGTH: Final = 2000
 
 
 def count_parameters(model: Any, configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of the model, how many are trained, and the bytes of each in a saved model."""
+    """Parameters of the model, how many are trained and in a checkpoint, and the bytes of each there."""
     parameters = list(model.parameters())
+    total = sum(parameter.numel() for parameter in parameters)
+    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     return {
-        "total": sum(parameter.numel() for parameter in parameters),
-        "trained": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        "total": total,
+        "trained": trained,
+        "in_checkpoint": trained if configuration["finetuning_type"] == "lora" else total,
         "bytes_per_parameter": 4 if configuration.get("use_cpu") else 2,
         "checkpoints_kept": configuration["save_total_limit"],
     }

@@ -25,22 +25,22 @@ def merge(run: Path) -> Path:
     step = last_step(checkpoints)
     if step is None:
         sys.exit(f"{checkpoints} has no whole checkpoint to make a model from; train first")
-    unfinished, model = run / ".model.unfinished", run / "model"
-    shutil.rmtree(unfinished, ignore_errors=True)
+    partial, model = run / ".model.partial", run / "model"
+    shutil.rmtree(partial, ignore_errors=True)
     actor = actor_of(checkpoints, step)
-    arguments = ["merge", "--backend", "fsdp", "--local_dir", str(actor), "--target_dir", str(unfinished)]
+    arguments = ["merge", "--backend", "fsdp", "--local_dir", str(actor), "--target_dir", str(partial)]
     if subprocess.run([sys.executable, "-m", "verl.model_merger", *arguments], check=False).returncode:
         sys.exit(f"verl's model merger failed on {actor}; its message is above")
-    if (adapter := unfinished / "lora_adapter").is_dir():
-        _merge_adapter(unfinished, adapter)
-    missing = [name for name in _NEEDED if not (unfinished / name).exists()]
-    vision = "vision_config" in json.loads((unfinished / "config.json").read_bytes())
-    if vision and not any((unfinished / name).exists() for name in _PROCESSOR):
+    if (adapter := partial / "lora_adapter").is_dir():
+        _merge_adapter(partial, adapter)
+    missing = [name for name in _NEEDED if not (partial / name).exists()]
+    vision = "vision_config" in json.loads((partial / "config.json").read_bytes())
+    if vision and not any((partial / name).exists() for name in _PROCESSOR):
         missing.append(_PROCESSOR[0])
     if missing:
         sys.exit(f"the merged model of {actor} lacks {', '.join(missing)}, which its checkpoint should have had")
     shutil.rmtree(model, ignore_errors=True)
-    unfinished.rename(model)
+    partial.rename(model)
     print(f"{model}: the weights of step {step} in bfloat16")
     return model
 

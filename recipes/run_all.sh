@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# From raw data to a trained model: score, export, every training stage of a recipe in order, evaluation, results.
+# From raw data to a trained model: score, export, every training stage of a recipe in order, evaluation, results. What is
+# asked in the evaluation is the export called heldout, or else the validation rows of the export called grpo.
 #
 #   recipes/run_all.sh RAW [--recipe DIR] [-o WORK] [--bench OPTIONS] [-- OPTIONS of curate score]
 #   recipes/run_all.sh --smoke [-o WORK] [--seed N]
@@ -13,8 +14,9 @@
 #            task that can only be learned from the picture. Takes about 15 minutes on two cores
 # --seed     of the smoke run's model, task and training
 #
-# Interrupted and started again with the same arguments, it goes on where it stopped: finished steps are skipped, and an
-# unfinished one resumes by itself. Exit status: 0 done; 1 the data has problems or the smoke run learned nothing;
+# Interrupted and started again with the same arguments, it goes on where it stopped: finished steps are skipped, unless a
+# file that they name has changed (then it stops and says so) or a step before them was done again, and an unfinished one
+# resumes by itself. Exit status: 0 done; 1 the data has problems or the smoke run learned nothing;
 # 2 something could not run; 3 interrupted.
 set -euo pipefail
 
@@ -86,26 +88,40 @@ run() {
     return "$status"
 }
 
-# step NAME COMMAND...: run it unless it is done already. steps/NAME keeps its seconds and the command.
+# step NAME COMMAND...: run it unless it is done already. steps/NAME keeps its seconds, when it ended, the hash of the step
+# before it, the command, and the hashes of the files that the command names. A step that was done again is therefore
+# followed by all after it; each of them finds out by itself what has really changed.
+BEFORE="none"
 step() {
-    local name="$1" begun=$SECONDS command status=0
+    local name="$1" begun=$SECONDS status=0 inputs was word
     shift
-    command="$(printf '%q ' "$@")"
+    inputs="$(printf '%q ' "$@")"
+    for word in "${@:2}"; do # but not raw data in one file, which can be large, and which curate score knows
+        [[ ! -f "$word" || "$word" == "$RAW" ]] || inputs+=$'\n'"$(sha256sum -- "$word")"
+    done
     if [[ -f "steps/$name" ]]; then
-        [[ "$(tail -n +2 "steps/$name")" == "$command" ]] ||
-            die "$name was done in $WORK with other arguments; name another -o, or remove $WORK/steps/$name to do it again"
-        say "$name: done before"
-        return
+        was="$(tail -n +4 "steps/$name")"
+        [[ "${was%%$'\n'*}" == "${inputs%%$'\n'*}" ]] || other "$name" "with other arguments"
+        if [[ "$(sed -n 3p "steps/$name")" == "$BEFORE" ]]; then
+            [[ "$was" == "$inputs" ]] || other "$name" "before a file that it names was changed"
+            say "$name: done before"
+            BEFORE="$(sha256sum <"steps/$name")"
+            return
+        fi
+        say "$name: again, since a step before it was done again"
+    else
+        say "$name"
     fi
-    say "$name"
     run "$@" || status=$?
     if ((status)); then
         say "$name ended with status $status; the same command goes on from here"
         exit "$status"
     fi
-    printf '%s\n%s\n' $((SECONDS - begun)) "$command" >"steps/.$name.part"
+    printf '%s\n' $((SECONDS - begun)) "$(date --utc +%FT%T.%NZ)" "$BEFORE" "$inputs" >"steps/.$name.part"
     mv "steps/.$name.part" "steps/$name"
+    BEFORE="$(sha256sum <"steps/$name")"
 }
+other() { die "$1 was done in $WORK $2; name another -o, or remove $WORK/steps/$1 to do it again, and with it what follows"; }
 
 export_all() { # each line of exports.txt: NAME and the options of curate export, quoted as in a shell
     local line words
@@ -147,7 +163,11 @@ for stage in "$RECIPE"/[0-9]*.yaml; do
 done
 
 HELDOUT=exports/heldout
-[[ -e "$HELDOUT" ]] || HELDOUT=exports/grpo/val.parquet
+if [[ ! -e "$HELDOUT" ]]; then
+    HELDOUT=exports/grpo/val.parquet
+    say "Evaluation: no export is called heldout, so it takes $HELDOUT. Its pictures are held out from GRPO alone: captions" \
+        "and conversations about them are trained on. exports.txt of the recipe says how to hold pictures out of all stages"
+fi
 step bench "$CURATE" bench "${MODELS[@]}" --data "$HELDOUT" -o results/bench "${BENCH_OPTIONS[@]}"
 
 if [[ -n "$SMOKE" ]]; then

@@ -38,6 +38,9 @@ class Adapter(Protocol):
     def configure(self, stage: Stage, run: Path) -> None:
         """Write the trainer's configuration into ``run/config/``, from the stage and its exports alone."""
 
+    def needed(self, stage: Stage) -> Mapping[str, str]:
+        """Modules that training imports beside the trainer's own, with what to do where one is not installed."""
+
     def prove(self, stage: Stage, run: Path) -> Command:
         """Load the data as training will and write ``run/proof.json``:
 

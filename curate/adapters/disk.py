@@ -15,6 +15,10 @@ _KEPT: Final = 2
 """Checkpoints that the adapters keep; one more is being written before the oldest goes."""
 
 
+_COUNTED: Final = ("checkpoints", "model", ".model.partial")
+"""What of a run :func:`bytes_needed` counts; the tokenised data beside them is there before."""
+
+
 def bytes_needed(parameters: Mapping[str, Any]) -> int:
     """Bytes of a run's checkpoints and its model, from the ``parameters`` of a proof.
 
@@ -30,7 +34,7 @@ def bytes_needed(parameters: Mapping[str, Any]) -> int:
 
 def check_disk(run: Path, parameters: Mapping[str, Any]) -> None:
     """Raise UserError when the disk of ``run`` has no room for what training will write there, beside what it has."""
-    there = sum(file.stat().st_size for file in run.rglob("*") if file.is_file() and not file.is_symlink())
+    there = sum(_size(run / name) for name in _COUNTED)
     needed = bytes_needed(parameters)
     free = shutil.disk_usage(run).free
     if needed - there > free:
@@ -38,6 +42,10 @@ def check_disk(run: Path, parameters: Mapping[str, Any]) -> None:
             f"{run} lies on a disk with {_gigabytes(free)} free, and its checkpoints and model take about "
             f"{_gigabytes(needed)}; free some, name an output on another disk, or train fewer parts (lora)"
         )
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
 
 
 def _gigabytes(number: int) -> str:

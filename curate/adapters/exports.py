@@ -1,4 +1,4 @@
-"""The exports that a stage trains on: whether they are what the stage needs, and whether they are still the same."""
+"""What a stage starts from, exports and model: whether it is what the stage needs, and whether it is still the same."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from curate.adapters.stage import Stage
+from curate.adapters.stage import GrpoStage, Stage, absolute_model
 from curate.corpus import UserError
 
 FORMAT_OF: Final = {"cpt": "llamafactory-cpt", "sft": "llamafactory-sft", "grpo": "verl"}
 """The export format that each stage trains on."""
 
 Fingerprint = dict[str, str]
-"""Path of each file of an export, relative to it -> SHA-256; ``images/`` stands for the list of its pictures."""
+"""Path of each file, relative to the export or model -> its state; ``images/`` stands for the list of the pictures."""
 
 _DESCRIPTION: Final = "export.json"
 
@@ -50,6 +50,12 @@ def check_exports(stage: Stage) -> None:
         seen.add(data.path.resolve())
 
 
+def exports_of(stage: Stage) -> list[Path]:
+    """The exports that a stage reads: those it trains on, and one that it validates on."""
+    validation = stage.validation if isinstance(stage, GrpoStage) else None
+    return [*(data.path for data in stage.data), *([validation] if validation else [])]
+
+
 def fingerprint(export: Path) -> Fingerprint:
     """Hashes that change when anything in the export does that reaches a trainer.
 
@@ -75,6 +81,15 @@ def _hash_of_pictures(images: Path) -> str:
             size = (Path(folder) / name).stat().st_size
             digest.update(f"{name} {size}\n".encode())
     return digest.hexdigest()
+
+
+def fingerprint_of_model(model: str) -> Fingerprint:
+    """Size and time of the files of a model in a local directory, since hashing its weights takes minutes."""
+    folder = Path(absolute_model(model))
+    if not folder.is_dir():
+        return {}  # a hub id
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return {path.name: f"{path.stat().st_size} bytes, {path.stat().st_mtime_ns}" for path in files}
 
 
 def changes(before: Mapping[str, Fingerprint], now: Mapping[str, Fingerprint]) -> list[str]:

@@ -17,8 +17,13 @@ _OTHERS_REPORT: Final = re.compile(
 )
 """Errors that only say that another process had one."""
 
+_WORKER_KILLED: Final = re.compile(r"Signal 9 \(SIGKILL\) received|exitcode\s*:\s*-9\b")
+"""What torchrun says of a worker that was killed."""
+_KILLED: Final = "it was killed (SIGKILL), mostly because the machine's memory ran out: lower micro_batch_size"
+
 _HINTS: Final = (
-    (re.compile(r"CUDA out of memory|OutOfMemoryError"), "lower micro_batch_size or max_pixels, or use lora"),
+    (re.compile(r"CUDA out of memory|OutOfMemoryError"),
+     "lower micro_batch_size; for grpo also gpu_memory_utilization"),
     (re.compile(r"No space left on device"), "free disk space and run the same command again"),
     (re.compile(r"Too many open files"), "raise the limit: ulimit -n 65536"),
     (re.compile(r"Address already in use"), "another training uses that port; set MASTER_PORT to a free one"),
@@ -38,10 +43,12 @@ def last_error(lines: Sequence[str], status: int) -> str:
     Errors that only report the failure of another process count when there is none besides them.
     """
     if status == -9:
-        return "it was killed (SIGKILL), mostly because memory ran out: lower micro_batch_size or max_pixels"
+        return _KILLED
     cleaned = [clean(line) for line in lines]
     places = [place for place, line in enumerate(cleaned) if _ERROR.match(line)]
     own = [place for place in places if not _OTHERS_REPORT.search(cleaned[place].split(":")[0])]
+    if not own and any(_WORKER_KILLED.search(line) for line in cleaned):
+        return _KILLED
     if places:
         message = _with_continuation(cleaned, (own or places)[-1])
     elif status < 0:

@@ -58,15 +58,16 @@ def run_logged(
 ) -> Ended:
     """Run a process to its end, appending what it prints to ``log``.
 
-    ``on_line`` gets each line, ``on_tick`` is called every ``tick`` seconds. SIGINT and SIGTERM are passed on, first
-    politely, and KeyboardInterrupt is raised when the process and all it started are gone. Should this process be
-    killed, the kernel ends the other one.
+    ``on_line`` gets each line, ``on_tick`` is called every ``tick`` seconds; when one of them fails it is called no
+    more, and so says the log, since a training of days must not end by what shows its progress. SIGINT and SIGTERM
+    are passed on, first politely, and KeyboardInterrupt is raised when the process and all it started are gone. Should
+    this process be killed, the kernel ends the other one.
     """
     environment = {**os.environ, **variables}
     secrets = credentials_of(environment)
     kept: deque[str] = deque(maxlen=_LAST_LINES)
     started = time.monotonic()
-    with log.open("ab") as file, _signals_as_interrupts():
+    with log.open("ab", buffering=0) as file, _signals_as_interrupts():
         process = subprocess.Popen(
             [sys.executable, "-c", _FOLLOW_PARENT, str(os.getpid()), *map(str, arguments)],
             stdout=subprocess.PIPE,
@@ -76,16 +77,17 @@ def run_logged(
             start_new_session=True,
         )
         assert process.stdout is not None
+        output = _Output(file, secrets, kept)
+        show, look = output.guarded(on_line), output.guarded(on_tick)
         reader = threading.Thread(
-            target=_keep, args=(process.stdout, file, secrets, kept, on_line), name="trainer output", daemon=True
+            target=output.keep_all, args=(process.stdout, show), name="trainer output", daemon=True
         )
         reader.start()
         try:
             while process.poll() is None:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(tick)
-                if on_tick is not None:
-                    on_tick()
+                look()
         except BaseException:
             _end(process)
             raise
@@ -95,20 +97,42 @@ def run_logged(
     return Ended(process.returncode, list(kept), time.monotonic() - started)
 
 
-def _keep(
-    output: IO[bytes],
-    file: IO[bytes],
-    secrets: Sequence[str],
-    kept: deque[str],
-    on_line: Callable[[str], None] | None,
-) -> None:
-    for printed in _lines(output):
-        line = without_credentials(printed, secrets)
-        file.write(line.encode() + b"\n")
-        file.flush()
-        kept.append(line)
-        if on_line is not None:
-            on_line(line)
+class _Output:
+    """What a process prints, on its way to the log."""
+
+    def __init__(self, file: IO[bytes], secrets: Sequence[str], kept: deque[str]) -> None:
+        self._file, self._secrets, self._kept = file, secrets, kept
+        self._log_failed = False
+
+    def keep_all(self, output: IO[bytes], show: Callable[[str], None]) -> None:
+        """Keep and show each line to the end, whatever happens to the log: nobody else empties the pipe."""
+        for printed in _lines(output):
+            line = without_credentials(printed, self._secrets)
+            self._keep(line)
+            show(line)
+
+    def _keep(self, line: str) -> None:
+        self._kept.append(line)
+        try:
+            self._file.write(line.encode() + b"\n")
+        except OSError as error:
+            if not self._log_failed:
+                self._log_failed = True
+                self._kept.append(f"curate: the log could not be written: {error.strerror}")
+
+    def guarded(self, function: Callable[..., None] | None) -> Callable[..., None]:
+        """``function`` until it fails for the first time."""
+        calls = [function] if function else []
+
+        def call(*arguments: object) -> None:
+            try:
+                for one in calls:
+                    one(*arguments)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
+                calls.clear()
+                self._keep(f"curate: progress is shown no more: {type(error).__name__}: {error}")
+
+        return call
 
 
 def _lines(output: IO[bytes]) -> Iterator[str]:

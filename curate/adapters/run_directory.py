@@ -20,8 +20,12 @@ State = Literal["configured", "proven", "trained", "finished"]
 
 _KIND: Final = "medcurate-run"
 _RECORD: Final = "run.json"
-_FREE_TO_CHANGE: Final = frozenset({"environment"})
-"""Entries of a stage that do not change what comes out of a run."""
+_FREE_TO_CHANGE: Final = frozenset({"environment", "micro_batch_size", "save_every", "gpu_memory_utilization"})
+"""Entries of a stage that do not change what comes out of a run: its rows a step stay the same."""
+_FREE_ARGUMENTS: Final = frozenset(
+    {"save_steps", "logging_steps", "dataloader_num_workers", "preprocessing_num_workers", "ddp_timeout"}
+)
+"""The same among the trainer's own settings."""
 
 
 class RunDirectory:
@@ -78,29 +82,30 @@ class RunDirectory:
             raise UserError(f"{self.path} holds something that is no training run; name another output, or empty it")
 
     def begin(self, stage: Stage) -> None:
-        """Take up the run of ``stage``, or begin it. UserError when it was begun with other settings."""
+        """Take up the run of ``stage``, or begin it.
+
+        Raises UserError when training has begun with settings that would make another model.
+        """
         settings = stage.model_dump(mode="json")
         recorded = self.record.get("stage")
         if recorded is None:
             self.record = {"kind": _KIND, "version": __version__, "stage": settings, "state": None, "attempts": []}
             self.save()
             return
-        differing = [
-            name
-            for name in sorted(settings | recorded)
-            if settings.get(name) != recorded.get(name) and name not in _FREE_TO_CHANGE
-        ]
-        if differing and self.state in ("proven", "trained", "finished"):
+        if settings == recorded:
+            return
+        differing = sorted(_differing(recorded, settings))
+        if differing and self.record["attempts"]:
             name = differing[0]
+            old, new = _value(recorded, name), _value(settings, name)
             raise UserError(
-                f"{self.path} was begun with other settings: {', '.join(differing)} ({name} was "
-                f"{recorded.get(name)!r} and is now {settings.get(name)!r}). Name another output, or remove that "
-                "directory to begin anew"
+                f"{self.path} was begun with other settings: {', '.join(differing)} ({name} was {old!r} and is now "
+                f"{new!r}). Name another output, or remove that directory to begin anew"
             )
+        self.record["stage"] = settings
         if differing:  # nothing was trained, so nothing is lost
-            self.record["stage"] = settings
             self.record["state"] = None
-            self.save()
+        self.save()
 
     def advance(self, state: State, **entries: Any) -> None:
         """Note that the run has got this far, with what belongs to it."""
@@ -144,3 +149,19 @@ class RunDirectory:
         """Remove what a proof prepared: it was made of exports that have changed."""
         shutil.rmtree(self.path / "data", ignore_errors=True)
         (self.path / "proof.json").unlink(missing_ok=True)
+
+
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """The settings that differ and make another model."""
+    for name in (before.keys() | now.keys()) - _FREE_TO_CHANGE - {"arguments"}:
+        if before.get(name) != now.get(name):
+            yield name
+    old, new = before["arguments"], now["arguments"]
+    for name in (old.keys() | new.keys()) - _FREE_ARGUMENTS:
+        if old.get(name) != new.get(name):
+            yield f"arguments.{name}"
+
+
+def _value(settings: Mapping[str, Any], name: str) -> Any:
+    _, argument, key = name.rpartition("arguments.")
+    return settings["arguments"].get(key) if argument else settings.get(name)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from curate.corpus import UserError
 
@@ -16,6 +17,20 @@ ModelPart = Literal["vision_encoder", "projector", "language_model"]
 
 As LLaMA-Factory divides Qwen3-VL: the projector is `visual.merger`; the DeepStack mergers belong to the vision encoder.
 """
+
+
+_EXPONENT: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
+
+
+def _with_numbers(value: Any) -> Any:
+    """``value`` with texts such as 1e-5, which YAML 1.1 takes for words, as the numbers that they are meant to be."""
+    if isinstance(value, str) and _EXPONENT.fullmatch(value):
+        return float(value)
+    if isinstance(value, Mapping):
+        return {key: _with_numbers(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_with_numbers(entry) for entry in value]
+    return value
 
 
 class _Settings(BaseModel):
@@ -52,15 +67,13 @@ class _Stage(_Settings):
     """The trainer's environment: a virtual environment or its Python. By default it is looked for."""
     lora: Lora | None = None
     """Train adapters and merge them at the end; without it all weights of the trained parts change."""
-    max_pixels: int = Field(768 * 768, ge=28 * 28)
-    """Larger pictures are scaled down to this many pixels, in LLaMA-Factory; verl rows carry their own bound."""
     batch_size: int = Field(ge=1)
     """Rows (for GRPO: queries) of one optimiser step, over all GPUs."""
     micro_batch_size: int = Field(1, ge=1)
     """Rows that one GPU holds at a time."""
     seed: int = 0
     """Seed of the data order and of sampling."""
-    arguments: dict[str, Any] = Field(default_factory=dict)
+    arguments: Annotated[dict[str, Any], AfterValidator(_with_numbers)] = Field(default_factory=dict)
     """Any other setting of the trainer, under the trainer's own name. Those that the adapter sets are refused here."""
 
     @model_validator(mode="after")
@@ -86,6 +99,8 @@ class _Stage(_Settings):
 class _SupervisedStage(_Stage):
     train: list[ModelPart] = Field(default=["projector", "language_model"], min_length=1)
     """The parts that are trained; the others are frozen. The recipe of InfiMed2 trains projector and language model."""
+    max_pixels: int = Field(768 * 768, ge=28 * 28)
+    """Larger pictures are scaled down to this many pixels. For GRPO the rows of a verl export carry the bound."""
     cutoff_len: int | None = Field(None, ge=64)
     """Tokens of a row, pictures included; longer rows stop the proof. By default the largest that the exports name."""
 
@@ -184,6 +199,14 @@ class GrpoStage(_Stage):
 Stage = CptStage | SftStage | GrpoStage
 
 _STAGE: Final[TypeAdapter[Stage]] = TypeAdapter(Annotated[Stage, Field(discriminator="stage")])
+
+
+def absolute_model(model: str) -> str:
+    """An absolute path for a directory, since trainers change the working directory; a hub id, which has at most one
+    slash, as it is."""
+    path = Path(model).expanduser()
+    looks_like_a_path = model.startswith((".", "/", "~")) or model.count("/") > 1
+    return str(path.resolve()) if path.is_dir() or looks_like_a_path else model
 
 
 def load_stage(path: Path, overrides: Sequence[str] = ()) -> Stage:

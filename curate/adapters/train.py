@@ -16,11 +16,18 @@ import yaml
 from curate.adapters.adapter import Adapter, Command
 from curate.adapters.disk import check_disk
 from curate.adapters.environments import TITLES, Trainer, TrainerEnvironment, find_environment
-from curate.adapters.exports import Fingerprint, changes, check_exports, fingerprint
+from curate.adapters.exports import (
+    Fingerprint,
+    changes,
+    check_exports,
+    exports_of,
+    fingerprint,
+    fingerprint_of_model,
+)
 from curate.adapters.last_error import last_error
 from curate.adapters.process import Ended, run_logged
 from curate.adapters.run_directory import RunDirectory
-from curate.adapters.stage import Stage
+from curate.adapters.stage import Stage, absolute_model
 from curate.corpus import UserError
 
 if TYPE_CHECKING:
@@ -68,6 +75,13 @@ class Training:
         """The trainer's name for people."""
         return TITLES[TRAINER[self.stage.stage]]
 
+    def is_finished(self) -> bool:
+        """Whether the run is done, with these settings on these exports. Raises UserError when it was with others."""
+        if self.run.state != "finished":
+            return False
+        self.run.begin(self.stage)
+        return self.is_proven()
+
     def configure(self) -> None:
         """Write the trainer's configuration and the command, from the stage alone. Nothing is started."""
         self.run.begin(self.stage)
@@ -95,14 +109,25 @@ class Training:
         self.run.write("packages.txt", "\n".join([f"python=={environment.python_version}", *versions]) + "\n")
         return environment
 
+    def check_machine(self, environment: TrainerEnvironment) -> None:
+        """Raise UserError when this machine has too few GPUs, or the environment lacks what training imports."""
+        needed = self.adapter.needed(self.stage)
+        if not self.stage.gpus and not needed:
+            return
+        modules = [f"{module}={advice}" for module, advice in needed.items()]
+        command = Command(("-m", "curate.adapters.machine", str(self.stage.gpus), *modules))
+        ended = self._run(command, environment, self.run.log)
+        if ended.status:
+            raise UserError(f"this stage cannot be trained here: {last_error(ended.lines, ended.status)}")
+
     def validate(self) -> Report:
         """Check the exports as `curate validate` does."""
         from curate.sources.validate import ValidateOptions, validate
 
-        return validate([data.path for data in self.stage.data], ValidateOptions(None, {}, (), decode=False, limit=20))
+        return validate(exports_of(self.stage), ValidateOptions(None, {}, (), decode=False, limit=20))
 
     def is_proven(self) -> bool:
-        """Whether the exports were proven for this run and are still the same.
+        """Whether the exports and the model were proven for this run and are still the same.
 
         Raises UserError when they have changed after training began: what comes out would be of neither content.
         """
@@ -123,6 +148,9 @@ class Training:
         Raises DataProblemsError for rows that training would stop at or lose, UserError when the proof cannot run.
         """
         before = self._fingerprints()
+        self.run.advance(
+            "configured", exports={}
+        )  # first, so that a proof that fails leaves no trace of an earlier one
         self.run.forget_proof()
         ended = self._run(self.adapter.prove(self.stage, self.run.path), environment, self.run.path / "proof.txt")
         if ended.status:
@@ -200,17 +228,21 @@ class Training:
         self._run_or_raise(command, environment, "draw the curves")
 
     def _compare(self, environment: TrainerEnvironment) -> dict[str, Any] | None:
-        """Which parts of the model have changed, and by how much; None where the model before is not a directory."""
-        if not Path(self.stage.model).is_dir():
-            return None
+        """Which parts of the model have changed, and by how much; None for a hub's model that is not in the cache."""
         target = self.run.path / "weights.json"
-        arguments = ("-m", "curate.adapters.weights", self.stage.model, str(self.run.model), "--json", str(target))
-        self._run_or_raise(Command(arguments), environment, "compare the weights")
+        before = absolute_model(self.stage.model)
+        arguments = ("-m", "curate.adapters.weights", before, str(self.run.model), "--json", str(target))
+        ended = self._run(Command(arguments), environment, self.run.log)
+        if ended.status and not Path(before).is_dir():
+            return None
+        self._raise_if_failed(ended, "compare the weights")
         compared: dict[str, Any] = json.loads(target.read_bytes())
         return compared
 
     def _run_or_raise(self, command: Command, environment: TrainerEnvironment, purpose: str) -> None:
-        ended = self._run(command, environment, self.run.log)
+        self._raise_if_failed(self._run(command, environment, self.run.log), purpose)
+
+    def _raise_if_failed(self, ended: Ended, purpose: str) -> None:
         if ended.status:
             raise UserError(
                 f"{self.title} could not {purpose}: {last_error(ended.lines, ended.status)}\n"
@@ -230,7 +262,8 @@ class Training:
         return run_logged(arguments, log, variables=command.variables, on_line=on_line, on_tick=on_tick)
 
     def _fingerprints(self) -> dict[str, Fingerprint]:
-        return {str(data.path): fingerprint(data.path) for data in self.stage.data}
+        exports = {str(path): fingerprint(path) for path in exports_of(self.stage)}
+        return exports | {self.stage.model: fingerprint_of_model(self.stage.model)}
 
 
 def _caseless(item: tuple[str, str]) -> str:

@@ -194,17 +194,31 @@ def _count(parts: Sequence[PartChange], found: Mapping[str, float], parameters: 
             part.squares[key] += found[key]
 
 
+def _folder_of(model: str) -> Path:
+    """Where the files of a model are: itself a directory, or a hub id's snapshot in the cache."""
+    folder = Path(model)
+    if folder.is_dir():
+        return folder
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(model, local_files_only=True))
+    except LocalEntryNotFoundError:
+        raise ValueError(f"{model} is neither a directory nor a model in the cache") from None
+
+
 def main(arguments: Sequence[str]) -> None:
     """Compare, and print a line for each part or write JSON."""
     parser = argparse.ArgumentParser(
         prog="python -m curate.adapters.weights", description="Which parts of a model a training changed."
     )
-    parser.add_argument("before", type=Path)
+    parser.add_argument("before", help="a directory, or the hub id of a model that is in the cache")
     parser.add_argument("after", type=Path)
     parser.add_argument("--json", type=Path, metavar="TARGET", help="write the comparison to this file")
     given = parser.parse_args(arguments)
     try:
-        change = compare_weights(given.before, given.after)
+        change = compare_weights(_folder_of(given.before), given.after)
     except ValueError as error:
         raise SystemExit(str(error)) from None
     if given.json is not None:

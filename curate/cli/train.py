@@ -46,6 +46,12 @@ def command(
 
     stage = load_stage(stage_file, overrides)
     with open_training(stage) as training:
+        if not dry_run and training.is_finished():
+            say(f"Nothing to do: {training.run.path} is finished")
+            _tell_result(training)
+            if as_json:
+                print_json(training.run.record)
+            return 0
         training.configure()
         if dry_run:
             line = training.write_command("python")
@@ -55,29 +61,29 @@ def command(
             return 0
         found = training.find_environment(environment)
         line = training.write_command(found.python)
-        if training.run.state == "finished" and training.is_proven():
-            say(f"Nothing to do: {training.run.path} is finished")
-        else:
-            if not _proven(training, found):
-                return 1
-            if only_prove:
-                return 0
-            say(f"Running: {line}")
-            _train(training, found, verbose)
+        proven = training.is_proven()
+        if not proven and not _validated(training):
+            return 1
+        if not only_prove:
+            training.check_machine(found)
+        if proven:
+            say("The exports are as they were proven.")
+        elif not _proven(training, found):
+            return 1
+        if only_prove:
+            return 0
+        say(f"Running: {line}")
+        _train(training, found, verbose)
         _tell_result(training)
         if as_json:
             print_json(training.run.record)
     return 0
 
 
-def _proven(training: Training, environment: TrainerEnvironment) -> bool:
-    """Whether training may begin; if not, what stands in the way has been told."""
-    from curate.adapters.train import DataProblemsError
+def _validated(training: Training) -> bool:
+    """Whether the exports have no errors; if they have, those have been told."""
     from curate.cli.console import console, say, table
 
-    if training.is_proven():
-        say("The exports are as they were proven.")
-        return True
     with console.status("checking the exports …"):
         report = training.validate()
     if report.errors:
@@ -86,7 +92,14 @@ def _proven(training: Training, environment: TrainerEnvironment) -> bool:
         found = [(where(finding), sentence(finding)) for finding in report.findings() if finding.severity == "error"]
         table("The exports have errors", ("where", "what"), found)
         say(f"{report.errors:,} error(s); nothing was started")
-        return False
+    return not report.errors
+
+
+def _proven(training: Training, environment: TrainerEnvironment) -> bool:
+    """Whether the trainer's own loader reads all of the data; if not, what stands in the way has been told."""
+    from curate.adapters.train import DataProblemsError
+    from curate.cli.console import console, say, table
+
     with console.status(f"proving the data with {training.title}'s own loader …"):
         try:
             proof = training.prove(environment)
@@ -100,7 +113,8 @@ def _proven(training: Training, environment: TrainerEnvironment) -> bool:
 
 
 def _place(problem: Mapping[str, Any]) -> str:
-    return f"{problem['file']}:{problem['row']}" if problem.get("row") else str(problem["file"])
+    file = problem["file"] or "the stage"
+    return f"{file}:{problem['row']}" if problem.get("row") else file
 
 
 def _tell_proof(training: Training, proof: Mapping[str, Any]) -> None:

@@ -27,6 +27,16 @@ Traceback (most recent call last):
 torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
 ============================================================
 """
+KILLED_WORKER = """\
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+============================================================
+launch.py FAILED
+Root Cause (first observed failure):
+  rank      : 1 (local_rank: 1)
+  exitcode  : -9 (pid: 4712)
+  error_file: <N/A>
+  traceback : Signal 9 (SIGKILL) received by PID 4712
+"""
 CHAINED = """\
 Traceback (most recent call last):
 KeyError: 'images'
@@ -50,6 +60,11 @@ Cleaning up.
         ("loading …\nno model at runs/x\n", 1, "no model at runs/x"),
         ("", 5, "it ended with status 5 and said nothing"),
         ("step 3\n", -15, "it was ended by signal 15"),
+        (
+            KILLED_WORKER,
+            1,
+            "it was killed (SIGKILL), mostly because the machine's memory ran out: lower micro_batch_size",
+        ),
     ],
 )
 def test_the_error_of_the_process_that_had_it(output: str, status: int, expected: str) -> None:

@@ -34,7 +34,7 @@ def stage(**entries: Any) -> CptStage | SftStage:
 
 
 def plan(*names: str, stage_name: Any = "cpt", validation_rows: int = 0) -> DataPlan:
-    exports = [PlannedExport(name, f"/work/{name}", 100, 100, validation_rows) for name in names]
+    exports = [PlannedExport(name, f"/data/{name}", 100, 100, validation_rows) for name in names]
     return DataPlan(stage_name, exports, seed=0, cutoff_len=4096, batch_size=64)
 
 
@@ -66,8 +66,8 @@ class TestArguments:
         assert found["tokenized_path"] == "/runs/one/data/tokenized"
         assert (found["dataset"], found["dataset_dir"], found["media_dir"]) == (
             "medcurate_cpt",
-            "/work/cpt",
-            "/work/cpt",
+            "/data/cpt",
+            "/data/cpt",
         )
         assert found["learning_rate"] == 1e-5
         assert "eval_dataset" not in found

@@ -75,6 +75,31 @@ def test_output_is_kept_and_handed_on_line_by_line(tmp_path: Path) -> None:
     assert log.read_text().startswith("an earlier attempt\n")
 
 
+def test_a_log_that_cannot_be_written_stops_nothing_and_hides_nothing() -> None:
+    # Far more than a pipe holds: somebody has to go on reading it.
+    talk = "for n in range(20000): print('step', n)\nraise OSError(28, 'No space left on device')"
+    ended = run_logged([PYTHON, "-c", talk], Path("/dev/full"), variables={})
+    assert ended.status == 1
+    assert ended.lines[-1] == "OSError: [Errno 28] No space left on device"
+
+
+def test_a_progress_display_that_fails_stops_nothing(tmp_path: Path) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("no terminal")
+
+    ended = run_logged(
+        [PYTHON, "-c", "import time; print(1); time.sleep(0.5); print(2)"],
+        tmp_path / "log.txt",
+        variables={},
+        on_line=fail,
+        on_tick=fail,
+        tick=0.1,
+    )
+    assert ended.status == 0
+    said = "curate: progress is shown no more: ValueError: no terminal"
+    assert sorted((tmp_path / "log.txt").read_text().splitlines()) == ["1", "2", said, said]
+
+
 def test_of_a_progress_bar_only_the_last_state_is_kept(tmp_path: Path) -> None:
     run_logged([PYTHON, "-c", r"print('1/3\r2/3\r3/3')"], tmp_path / "log.txt", variables={})
     assert (tmp_path / "log.txt").read_text() == "3/3\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from curate.adapters.disk import bytes_needed, check_disk
-from curate.adapters.exports import changes, fingerprint
+from curate.adapters.exports import changes, fingerprint, fingerprint_of_model
 from curate.adapters.run_directory import RunDirectory
 from curate.adapters.stage import Stage, parse_stage
 from curate.corpus import UserError
@@ -30,13 +30,33 @@ def test_a_run_is_taken_up_where_it_was_left(tmp_path: Path) -> None:
         run.begin(stage(environment="/elsewhere"))  # where the trainer lies changes nothing of what comes out
 
 
-def test_other_settings_need_another_run(tmp_path: Path) -> None:
+def test_settings_that_make_another_model_need_another_run_once_training_has_begun(tmp_path: Path) -> None:
     with RunDirectory(tmp_path / "run").held() as run:
         run.begin(stage())
-        run.begin(stage(seed=1))  # nothing is proven yet
         run.advance("proven", exports={})
-        with pytest.raises(UserError, match=r"begun with other settings: max_pixels, seed .*Name another output"):
-            run.begin(stage(seed=2, max_pixels=10000))
+        run.begin(stage(seed=1))
+        assert run.state is None  # it is proven anew, and nothing is lost
+        run.advance("proven", exports={})
+        run.note_attempt("begun", 0)
+        for settings, message in (
+            ({"seed": 2, "max_pixels": 10000}, r"begun with other settings: max_pixels, seed .*Name another output"),
+            (
+                {"arguments": {"learning_rate": 1e-5}},
+                r"other settings: arguments.learning_rate .*was None and is now 1e",
+            ),
+        ):
+            with pytest.raises(UserError, match=message):
+                run.begin(stage(**{"seed": 1, **settings}))
+
+
+def test_what_a_smaller_gpu_needs_may_change_at_any_time(tmp_path: Path) -> None:
+    with RunDirectory(tmp_path / "run").held() as run:
+        run.begin(stage(micro_batch_size=4))
+        run.advance("proven", exports={})
+        run.note_attempt("failed: CUDA out of memory", 9)
+        run.begin(stage(micro_batch_size=1, arguments={"save_steps": 10}))
+        assert run.state == "proven"
+        assert run.record["stage"]["micro_batch_size"] == 1
 
 
 def test_a_directory_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
@@ -84,3 +104,20 @@ def test_the_disk_must_hold_the_checkpoints(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
     with pytest.raises(UserError, match=r"GB free, and its checkpoints and model take about .* name an output"):
         check_disk(tmp_path, {**parameters, "total": free})
+    for name in ("data", "checkpoints"):  # the first is no part of what is needed
+        (tmp_path / name).mkdir()
+        with (tmp_path / name / "file").open("wb") as file:
+            file.truncate(3 * free)
+        if name == "data":
+            with pytest.raises(UserError, match="GB free"):
+                check_disk(tmp_path, {**parameters, "total": free // 3})
+        else:
+            check_disk(tmp_path, {**parameters, "total": free // 3})
+
+
+def test_a_fingerprint_sees_another_model_in_the_same_place(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    before = {"m": fingerprint_of_model(str(tmp_path))}
+    os.utime(tmp_path / "model.safetensors", (1, 1))
+    assert changes(before, {"m": fingerprint_of_model(str(tmp_path))}) == ["m/model.safetensors"]
+    assert fingerprint_of_model("Qwen/Qwen3-VL-4B-Instruct") == {}

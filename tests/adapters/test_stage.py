@@ -30,8 +30,15 @@ def test_an_unknown_setting_is_told_with_the_nearest_one() -> None:
     assert "modle is no setting of this stage; did you mean model?" in refused({**SFT, "modle": "m"})
     assert "belong under arguments" in refused({**SFT, "warmup_ratio": 0.1})
     assert "group_size is no setting of this stage" in refused({**SFT, "group_size": 8})
+    assert "max_pixels is no setting of this stage" in refused({**GRPO, "max_pixels": 65536})
     assert "stage must be one of cpt, sft, grpo" in refused({**SFT, "stage": "pt"})
     assert refused({"stage": "sft"}).count("Field required") == 4
+
+
+@pytest.mark.parametrize("text", ["1e-5", "1.e-5", "+1.0E-5", ".01e-3", "0.1e-4"])
+def test_numbers_that_yaml_takes_for_words(text: str) -> None:
+    stage = parse_stage({**GRPO, "arguments": {"a": text, "b": {"c": [text]}, "name": f"v{text}"}}, "x")
+    assert stage.arguments == {"a": 1e-5, "b": {"c": [1e-5]}, "name": f"v{text}"}
 
 
 def test_shares_are_for_all_exports_and_sum_to_one() -> None:

@@ -131,7 +131,7 @@ def test_an_export_with_errors_stops_before_the_trainer_is_started(work: Path, t
 def test_a_trainer_that_does_not_start_is_told_with_its_last_error(work: Path, tmp_path: Path) -> None:
     # Nothing of the trainer is there but its name.
     environment = fake_environment(tmp_path / "env", llamafactory="0.9.5", medcurate=__version__)
-    done = train(work, write_stage(tmp_path), "--environment", environment)
+    done = train(work, write_stage(tmp_path, gpus=0), "--environment", environment)
     assert done.status == 2
     assert "LLaMA-Factory cannot load this stage:" in done.err
     assert "No module named 'curate'" in done.err

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from curate.adapters.verl.checkpoints import last_step, settle
+from curate.adapters.verl.merge import merge
 from curate.adapters.verl.metrics import next_log, read_metrics
 
 
@@ -53,38 +56,95 @@ def test_no_log_and_empty_logs(tmp_path: Path) -> None:
     assert next_log(tmp_path).name == "attempt-2.jsonl"
 
 
-def checkpoint(folder: Path, step: int, *, whole: bool = True) -> None:
-    actor = folder / f"global_step_{step}" / "actor"
-    actor.mkdir(parents=True)
-    if whole:
-        (actor / "model_world_size_1_rank_0.pt").touch()
+TRACKER = "latest_checkpointed_iteration.txt"
+
+
+def shard(path: Path) -> None:
+    """A ZIP archive, as PyTorch's files are."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("data.pkl", b"weights" * 100)
+
+
+def checkpoint(checkpoints: Path, step: int, ranks: int = 2) -> Path:
+    folder = checkpoints / f"global_step_{step}"
+    for rank in range(ranks):
+        for kind in ("model", "optim", "extra_state"):
+            shard(folder / "actor" / f"{kind}_world_size_{ranks}_rank_{rank}.pt")
+    shard(folder / "data.pt")
+    return folder
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def remains(checkpoints: Path) -> list[str]:
+    return sorted(path.name for path in checkpoints.iterdir())
 
 
 @pytest.mark.parametrize(
-    ("tracker", "whole", "half", "expected"),
+    ("tracker", "whole", "expected"),
     [
-        (None, [], [], None),
-        (None, [], [10], None),  # killed while saving for the first time
-        ("10", [10], [20], 10),  # killed while saving step 20
-        ("20", [10, 20], [], 20),
-        ("", [10, 20], [], 20),  # killed while naming step 20, which is whole
-        ("10", [], [10], None),  # its shards are gone
+        (None, [], None),
+        ("20", [10, 20], 20),
+        ("", [10, 20], 20),  # killed while naming step 20, which is whole
+        ("10", [10, 20], 10),  # killed before it named step 20
+        ("20", [10], 10),  # step 20 was removed, since it had diverged
+        (None, [10, 20], 20),  # the tracker was not copied along
+        ("10", [20], 20),
     ],
 )
-def test_settling(tmp_path: Path, tracker: str | None, whole: list[int], half: list[int], expected: int | None) -> None:
+def test_settling(tmp_path: Path, tracker: str | None, whole: list[int], expected: int | None) -> None:
     for step in whole:
         checkpoint(tmp_path, step)
-    for step in half:
-        checkpoint(tmp_path, step, whole=False)
     if tracker is not None:
-        (tmp_path / "latest_checkpointed_iteration.txt").write_text(tracker)
+        (tmp_path / TRACKER).write_text(tracker)
     assert last_step(tmp_path) == expected
     assert settle(tmp_path) == expected
-    names = [f"global_step_{expected}", "latest_checkpointed_iteration.txt"] if expected else []
-    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    kept = [f"global_step_{step}" for step in whole if expected is not None and step <= expected]
+    assert remains(tmp_path) == [*kept, *([TRACKER] if expected else [])]
     if expected:
-        assert (tmp_path / "latest_checkpointed_iteration.txt").read_text() == str(expected)
+        assert (tmp_path / TRACKER).read_text() == str(expected)
 
 
-def test_no_folder_of_checkpoints(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "damaged",
+    ["actor/model_world_size_2_rank_1.pt", "actor/optim_world_size_2_rank_0.pt", "data.pt"],
+)
+@pytest.mark.parametrize("damage", [cut_off, Path.unlink])
+@pytest.mark.parametrize("tracker", ["150", None])
+def test_a_damaged_step_gives_way_to_the_whole_one_before_it(
+    tmp_path: Path, damaged: str, damage: Callable[[Path], None], tracker: str | None
+) -> None:
+    checkpoint(tmp_path, 100)
+    damage(checkpoint(tmp_path, 150) / damaged)
+    if tracker:
+        (tmp_path / TRACKER).write_text(tracker)
+    assert settle(tmp_path) == 100
+    assert remains(tmp_path) == ["global_step_100", TRACKER]
+    assert (tmp_path / TRACKER).read_text() == "100"
+
+
+def test_without_a_whole_step_training_starts_anew(tmp_path: Path) -> None:
+    (tmp_path / "global_step_10" / "actor").mkdir(parents=True)  # killed while saving for the first time
+    cut_off(checkpoint(tmp_path, 20) / "data.pt")
+    (tmp_path / TRACKER).write_text("20")
+    assert settle(tmp_path) is None
+    assert remains(tmp_path) == []
     assert settle(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize(("keep", "left"), [(1, [30]), (2, [20, 30]), (5, [10, 20, 30]), (-1, [10, 20, 30])])
+def test_steps_of_earlier_starts_are_kept_as_verl_keeps_its_own(tmp_path: Path, keep: int, left: list[int]) -> None:
+    for step in (10, 20, 30):
+        checkpoint(tmp_path, step)
+    assert settle(tmp_path, keep) == 30
+    assert remains(tmp_path) == [*(f"global_step_{step}" for step in left), TRACKER]
+
+
+def test_a_model_is_never_made_from_another_step_than_training_ended_with(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "checkpoints", 100)
+    (tmp_path / "checkpoints" / TRACKER).write_text("150")
+    with pytest.raises(SystemExit, match=r"saved step 150 last, .*no whole checkpoint of it; .* write 100 into"):
+        merge(tmp_path)

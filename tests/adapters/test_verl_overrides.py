@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from curate.adapters.exports import check_exports
 from curate.adapters.stage import GrpoStage, parse_stage
 from curate.adapters.verl.adapter import VerlAdapter
 from curate.adapters.verl.hydra_text import assignment, text_of
@@ -79,6 +80,8 @@ def lines_of(files: Files = FILES, **entries: Any) -> dict[str, str]:
             "actor_rollout_ref.actor.optim.weight_decay",
             "0.001",
         ),
+        ({"model": "~/models/m"}, "actor_rollout_ref.model.path", f"'{Path.home()}/models/m'"),
+        ({"model": "Qwen/Qwen3-VL-4B-Instruct"}, "actor_rollout_ref.model.path", "'Qwen/Qwen3-VL-4B-Instruct'"),
     ],
 )
 def test_settings(entries: dict[str, Any], key: str, value: str) -> None:
@@ -96,6 +99,7 @@ def test_real_runs_have_the_mend_and_nothing_of_the_cpu() -> None:
     assert (
         found["+ray_kwargs.ray_init.runtime_env.env_vars.VERL_USE_EXTERNAL_MODULES"] == "'curate.adapters.verl.plugin'"
     )
+    assert found["+ray_kwargs.ray_init.runtime_env.env_vars.TOKENIZERS_PARALLELISM"] == "'false'"
     assert not [key for key in found if "num_cpus" in key or "attn_implementation" in key]
     assert found["actor_rollout_ref.model.use_remove_padding"] == "true"
 
@@ -171,7 +175,7 @@ def test_exports_that_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="must be one for verl"):
         check(grpo(data=[{"path": str(embedded)}], validation=str(other)))
     with pytest.raises(UserError, match="stage grpo trains on verl"):
-        check(grpo(data=[{"path": str(other)}]))
+        check_exports(grpo(data=[{"path": str(other)}]))
     with pytest.raises(UserError, match="no dropout"):
         check(grpo(data=[{"path": str(files)}], lora={"dropout": 0.1}))
     check(grpo(data=[{"path": str(files)}]))

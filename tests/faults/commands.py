@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -38,7 +39,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def start(*arguments: str | Path, env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
-    """``curate ARGUMENTS`` in the background, in a process group of its own."""
+    """``curate ARGUMENTS`` in the background, in a process group of its own; SIGHUP ends it, below nohup too."""
     settings: dict[str, Any] = {
         "stdin": subprocess.DEVNULL,
         "stdout": subprocess.PIPE,
@@ -46,6 +47,7 @@ def start(*arguments: str | Path, env: dict[str, str] | None = None, **options: 
         "text": True,
         "start_new_session": True,
         "env": environment(**(env or {})),
+        "preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL) and None,
     }
     return subprocess.Popen([*COMMAND, *map(str, arguments)], **(settings | options))
 

@@ -92,3 +92,32 @@ def test_finished_steps_are_not_done_again(tmp_path: Path, recipe: Path) -> None
     assert other.returncode == 2
     assert "score was done" in other.stderr
     assert "with other arguments; name another -o" in other.stderr
+
+
+def test_a_step_holds_for_the_files_it_names_and_the_steps_before_it(tmp_path: Path, recipe: Path) -> None:
+    rubric = tmp_path / "rubric.yaml"
+    rubric.write_bytes((ROOT / "curate" / "judge" / "rubrics" / "image_caption.yaml").read_bytes())
+    arguments = (ROOT / "examples" / "raw" / "pathology-captions", "--recipe", recipe, "-o", "w", "--")
+    arguments = (*arguments, "--judge-url", "demo", "--rubric", rubric)
+    steps = tmp_path / "w" / "steps"
+
+    def said_of_steps() -> list[str]:
+        lines = run_all(*arguments, cwd=tmp_path).stderr.splitlines()
+        return [line.removeprefix("== ") for line in lines if line.startswith(("== ", "run_all: "))]
+
+    done = said_of_steps()
+    assert done[:3] == ["score", "export-captions", "export-all"]
+    assert said_of_steps()[:3] == [f"{name}: done before" for name in done[:3]]
+
+    (steps / "export-captions").unlink()
+    again = "again, since a step before it was done again"
+    assert said_of_steps()[:3] == ["score: done before", "export-captions", f"export-all: {again}"]
+    (steps / "score").unlink()
+    assert said_of_steps()[:3] == ["score", f"export-captions: {again}", f"export-all: {again}"]
+    assert said_of_steps()[:3] == [f"{name}: done before" for name in done[:3]]
+
+    with rubric.open("a") as file:
+        file.write("# Signed off by a second reader.\n")
+    (said,) = said_of_steps()
+    assert said.startswith("run_all: score was done in ")
+    assert f"before a file that it names was changed; name another -o, or remove {steps / 'score'} to do it" in said

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from curate.adapters.llamafactory.adapter import LlamaFactoryAdapter
@@ -24,16 +28,22 @@ def recipes(*stages: str) -> Iterator[Any]:
             yield pytest.param(path, id=str(path.relative_to(RECIPES)))
 
 
-@pytest.mark.parametrize("recipe", list(recipes("cpt", "sft")))
-def test_llamafactory_takes_them(recipe: Path, tiny_model: Path, tmp_path: Path) -> None:
-    stage = load_stage(recipe, [f"model={tiny_model}"])
+@contextmanager
+def opened(recipe: Path, model: Path, run: Path) -> Iterator[tuple[CptStage | SftStage, Any]]:
+    """A recipe's stage and LLaMA-Factory's training arguments for it, on a CPU."""
+    stage = load_stage(recipe, [f"model={model}"])
     assert isinstance(stage, CptStage | SftStage)
     LlamaFactoryAdapter().check(stage)
     exports = [PlannedExport(str(data.path), str(data.path), 10, 10, 1) for data in stage.data]
     plan = DataPlan(stage.stage, exports, seed=0, cutoff_len=stage.cutoff_len or 2048, batch_size=stage.batch_size)
+    with open_trainer(flat(sections(stage, plan, run, workers=1))) as trainer:
+        yield stage, trainer.training_arguments
 
-    with open_trainer(flat(sections(stage, plan, tmp_path, workers=1))) as trainer:
-        training = trainer.training_arguments
+
+@pytest.mark.parametrize("recipe", list(recipes("cpt", "sft")))
+def test_llamafactory_takes_them(recipe: Path, tiny_model: Path, tmp_path: Path) -> None:
+    with opened(recipe, tiny_model, tmp_path) as (stage, training):
+        pass
 
     rate = stage.arguments["learning_rate"]
     assert (training.learning_rate, training.lr_scheduler_type) == (rate, stage.arguments["lr_scheduler_type"])
@@ -41,6 +51,37 @@ def test_llamafactory_takes_them(recipe: Path, tiny_model: Path, tmp_path: Path)
     assert (training.lr_scheduler_kwargs or {}) == stage.arguments.get("lr_scheduler_kwargs", {})
     rows = training.per_device_train_batch_size * training.gradient_accumulation_steps * max(1, stage.gpus)
     assert rows == stage.batch_size
+
+
+@pytest.mark.parametrize(
+    "recipe", [given for given in recipes("cpt", "sft") if "\n  deepspeed:" in given.values[0].read_text()]
+)
+def test_transformers_fills_their_deepspeed_settings(
+    recipe: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as it goes without DeepSpeed: transformers fills the mapping in, and it contradicts no argument."""
+    from accelerate.utils.deepspeed import HfDeepSpeedConfig
+    from transformers import AutoConfig
+    from transformers.integrations import deepspeed
+
+    class Settings(deepspeed.HfTrainerDeepSpeedConfig, HfDeepSpeedConfig):  # type: ignore[misc]
+        """With the base class that transformers gives it where DeepSpeed is installed."""
+
+    # It only asks whether the package is there, which this environment does without.
+    monkeypatch.setattr(deepspeed, "dep_version_check", lambda package: None)
+    with opened(recipe, tiny_model, tmp_path) as (stage, training):
+        training.bf16 = True  # as on a GPU
+        given = Settings(stage.arguments["deepspeed"])
+        given.trainer_config_process(training)
+        model = SimpleNamespace(config=AutoConfig.from_pretrained(tiny_model))
+        given.trainer_config_finalize(training, model, num_training_steps=100)
+
+    assert "auto" not in json.dumps(given.config)
+    assert given.dtype() == torch.bfloat16
+    assert given.config["zero_optimization"] == stage.arguments["deepspeed"]["zero_optimization"]
+    assert given.config["train_micro_batch_size_per_gpu"] == stage.micro_batch_size
+    assert given.config["train_batch_size"] * stage.gpus == stage.batch_size  # one device in here
+    assert given.config["gradient_clipping"] == stage.arguments["max_grad_norm"]
 
 
 @pytest.mark.parametrize("recipe", list(recipes("grpo")))

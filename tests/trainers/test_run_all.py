@@ -72,3 +72,25 @@ def test_a_killed_run_goes_on_from_the_last_finished_step(command: list[str], tm
     assert min(changed["projector"], changed["language_model"]) > 0
     bench = json.loads((work / "results" / "bench" / "bench.json").read_bytes())
     assert [model["model"] for model in bench["models"]] == ["before", "1-sft"]
+
+    def run_again() -> tuple[int, str]:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode, done.stderr
+
+    stage, step = tmp_path / "small" / "1-sft.yaml", work / "steps" / "train-1-sft"
+    text = stage.read_text()
+    stage.write_text(text.replace("max_steps: 8", "max_steps: 6"))
+    status, said = run_again()
+    assert (status, "train-1-sft was done in" in said, "before a file that it names was changed" in said) == (
+        2,
+        True,
+        True,
+    )
+    step.unlink()
+    status, said = run_again()
+    assert (status, "train-1-sft ended with status 2" in said) == (2, True), said  # its run has other settings
+
+    stage.write_text(text)
+    status, said = run_again()
+    assert status == 0, said
+    assert "bench: again, since a step before it was done again" in said

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -112,13 +115,25 @@ def test_what_stops_a_run_as_a_whole(tiny_model: Path, tmp_path: Path) -> None:
     assert "verl can't read" in problem["message"]
 
 
-def test_a_machine_without_gpus_is_told_what_it_lacks(tiny_model: Path, tmp_path: Path) -> None:
-    export = write_export(tmp_path / "export", ROWS)
-    proof = proof_of(tiny_model, tmp_path / "run", export, gpus=2, rollout="vllm", micro_batch_size=1)
-    messages = " ".join(problem["message"] for problem in proof["problems"])
-    assert "gpus is 2, and this machine shows 0" in messages
-    assert "vllm, which is not installed" in messages
-    assert "flash-attn is not installed" in messages
+def test_a_stage_for_gpus_is_proven_without_any_and_not_trained(tiny_model: Path, tmp_path: Path) -> None:
+    export, run = write_export(tmp_path / "export", ROWS), tmp_path / "run"
+    stage = smoke_stage(tiny_model, run, export, gpus=2, rollout="vllm", micro_batch_size=1)
+    VerlAdapter().configure(stage, run)
+    command = VerlAdapter().prove(stage, run)  # in a process of its own, which starts others to decode pictures
+    variables = {**os.environ, **command.variables}
+    subprocess.run([sys.executable, *command.arguments], env=variables, check=True, timeout=300)
+    proof = json.loads((run / "proof.json").read_bytes())
+    assert proof["problems"] == []
+    assert proof["rows"] == {str(export): 8}
+    needed = VerlAdapter().needed(stage)
+    modules = [f"{module}={advice}" for module, advice in needed.items()]
+    done = subprocess.run(
+        [sys.executable, "-m", "curate.adapters.machine", "2", *modules], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "gpus is 2, and PyTorch sees 0 on this machine" in done.stderr
+    assert "vllm is not installed in the trainer's environment: pip install 'verl[vllm]' there" in done.stderr
+    assert "flash_attn is not installed" in done.stderr
 
 
 def test_more_faults_than_a_person_reads_are_counted(tiny_model: Path, tmp_path: Path) -> None:

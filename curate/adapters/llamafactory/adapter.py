@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,6 +49,14 @@ class LlamaFactoryAdapter:
         config.mkdir(parents=True, exist_ok=True)
         write_plan(plan, config / "data.json")
         (config / "train.yaml").write_text(as_yaml(sections(stage, plan, run, workers=workers)), encoding="utf-8")
+
+    def needed(self, stage: Stage) -> Mapping[str, str]:
+        """DeepSpeed and flash attention, where the stage asks for them."""
+        asked = {
+            "deepspeed": bool(stage.arguments.get("deepspeed")),
+            "flash_attn": stage.arguments.get("flash_attn") == "fa2",
+        }
+        return {module: f"install it there, or leave {module} out of arguments" for module in asked if asked[module]}
 
     def prove(self, stage: Stage, run: Path) -> Command:
         """Tokenise the exports with LLaMA-Factory's loader into ``run/data`` and check every row."""

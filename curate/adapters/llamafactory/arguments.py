@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from curate.adapters.llamafactory.data_plan import DataPlan
-from curate.adapters.stage import CptStage, SftStage
+from curate.adapters.stage import CptStage, SftStage, absolute_model
 
 TEMPLATE: Final = {"cpt": "qwen3_vl_cpt", "sft": "qwen3_vl_nothink"}
 """Documents are trained without chat markup (raw_template.py); `qwen3_vl` would train an empty `<think></think>`."""
@@ -37,7 +35,7 @@ def sections(stage: CptStage | SftStage, plan: DataPlan, run: Path, *, workers: 
     ``stage.arguments`` win over defaults; the caller has checked that they touch nothing else
     (:mod:`curate.adapters.llamafactory.refusals`).
     """
-    own = {key: numeric(value) for key, value in stage.arguments.items() if key != "mix_strategy" and value is not None}
+    own = {key: value for key, value in stage.arguments.items() if key != "mix_strategy" and value is not None}
     if isinstance(own.get("deepspeed"), str):
         own["deepspeed"] = str(Path(own["deepspeed"]).resolve())  # the launcher changes into the configuration's folder
     result: Sections = {
@@ -100,24 +98,6 @@ def as_yaml(given: Sections) -> str:
         if arguments
     ]
     return "\n".join(parts)
-
-
-def absolute_model(model: str) -> str:
-    """An absolute path for a directory, a hub id as it is: that has at most one slash."""
-    path = Path(model).expanduser()
-    looks_like_a_path = model.startswith((".", "/", "~")) or model.count("/") > 1
-    return str(path.resolve()) if path.is_dir() or looks_like_a_path else model
-
-
-def numeric(value: Any) -> Any:
-    """``value`` with texts such as "1e-5", which YAML 1.1 takes for words, as the numbers that they are."""
-    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
-        return float(value)
-    if isinstance(value, Mapping):
-        return {key: numeric(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [numeric(entry) for entry in value]
-    return value
 
 
 def _trained_parts(stage: CptStage | SftStage) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from curate.adapters.credentials import refuse_credentials
-from curate.adapters.llamafactory.arguments import numeric
 from curate.adapters.stage import CptStage, SftStage
 from curate.corpus import UserError
 
@@ -34,7 +33,6 @@ STAGE_SETTING_OF: Final[Mapping[str, str]] = {
     "per_device_train_batch_size": "micro_batch_size",
     "gradient_accumulation_steps": "batch_size",
     "use_cpu": "gpus",
-    "no_cuda": "gpus",
     "seed": "seed",
 }
 """LLaMA-Factory's name -> the setting of the stage file that it follows from."""
@@ -57,7 +55,6 @@ REFUSED: Final[Mapping[str, str]] = {
     "adapter_name_or_path": "start from the merged model of the earlier run, in model",
     "export_dir": "the result is in the folder model of the run directory",
     "pissa_init": "it changes the base weights, so that the adapters would be merged into others than they belong to",
-    "use_ray": "curate train starts the processes itself, on this machine",
     "disable_shuffling": "rows with pictures come first in the exports, so the order must be drawn anew",
 }
 """LLaMA-Factory's name -> why it cannot be set."""
@@ -66,7 +63,7 @@ REFUSED_IF_TRUE: Final[Mapping[str, str]] = {
     "packing": "documents that share a row would attend to each other",
     "neat_packing": "LLaMA-Factory 0.9.5 crashes with it where a packed row has no picture, or cutoff_len is no "
     "multiple of 8, and packed rows cannot be traced to their samples; raise micro_batch_size, with "
-    "group_by_length: true to save padding",
+    "train_sampling_strategy: group_by_length to save padding",
     "train_on_prompt": "it trains on the image tokens too",
     "streaming": "rows could not be counted before training, nor tokenised once",
 }
@@ -101,7 +98,7 @@ def _check_argument(stage: CptStage | SftStage, name: str, value: Any) -> None:
         raise UserError(f"{where}: true cannot be used: {REFUSED_IF_TRUE[name]}")
     if name == "mask_history" and stage.stage == "cpt" and _truth(value):
         raise UserError(f"{where}: true would train only the last text of each document")
-    if name in ("learning_rate", "num_train_epochs", "max_steps") and not isinstance(numeric(value), int | float):
+    if name in ("learning_rate", "num_train_epochs", "max_steps") and not isinstance(value, int | float):
         raise UserError(f"{where} is {value!r}, and must be a number")
     if name in ("bf16", "fp16", "pure_bf16") and stage.gpus == 0 and _truth(value):
         raise UserError(f"{where}: true needs a GPU, and gpus is 0")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from curate.adapters.adapter import Command
-from curate.adapters.stage import GrpoStage, Stage
+from curate.adapters.stage import GrpoStage, Stage, absolute_model
 from curate.adapters.verl import refusals
 from curate.adapters.verl.metrics import read_metrics
 from curate.adapters.verl.overrides import Files, modules, overrides
@@ -18,6 +18,9 @@ OVERRIDES: Final = Path("config", "overrides.txt")
 INPUTS: Final = Path("config", "inputs.json")
 """What the proof needs beside the overrides: which file belongs to which export, as the user named it."""
 
+_ATTENTION: Final = "+actor_rollout_ref.model.override_config.attn_implementation"
+_FLASH: Final = "flash_attention_2"
+"""verl's own default."""
 _QWEN3_VL_PATCH: Final = 16
 """Pixels; verl's own default, 14, is that of Qwen2-VL."""
 
@@ -38,23 +41,36 @@ class VerlAdapter:
         files = Files(
             train=tuple(data.path.absolute() / "train.parquet" for data in stage.data),
             validation=tuple(path.absolute() for path in refusals.validation_files(stage)),
-            patch_size=_patch_size(stage.model),
+            patch_size=_patch_size(absolute_model(stage.model)),
         )
-        lines = overrides(_with_absolute_model(stage), run, files)
+        lines = overrides(stage, run, files)
         inputs = {
             "exports": {str(data.path): str(path) for data, path in zip(stage.data, files.train, strict=True)},
             "validation": [str(path) for path in refusals.validation_files(stage)],
-            "rollout": stage.rollout,
-            "gpus": stage.gpus,
             "reward": stage.reward.model_dump(),
         }
         (run / "config").mkdir(parents=True, exist_ok=True)
         (run / OVERRIDES).write_text("\n".join(lines) + "\n", encoding="utf-8")
         (run / INPUTS).write_text(json.dumps(inputs, indent=1) + "\n", encoding="utf-8")
 
+    def needed(self, stage: Stage) -> Mapping[str, str]:
+        """What generates the responses, and flash attention unless the stage names another."""
+        stage = _grpo(stage)
+        if stage.rollout == "cpu_smoke":
+            return {}
+        found: dict[str, str] = {stage.rollout: f"pip install 'verl[{stage.rollout}]' there, or name another rollout"}
+        if stage.arguments.get(_ATTENTION, _FLASH) == _FLASH:
+            found["flash_attn"] = (
+                f"install flash-attn there, or set under arguments {_ATTENTION}: sdpa and "
+                "actor_rollout_ref.model.use_remove_padding: false, which is slower"
+            )
+        return found
+
     def prove(self, stage: Stage, run: Path) -> Command:
         """Load every row as training will, and score its reference."""
-        return Command(("-m", "curate.adapters.verl.prove", str(run)), _variables(_grpo(stage)))
+        # Processes forked to decode pictures must not inherit a pool of threads, which are not there in them.
+        variables = _variables(_grpo(stage)) | {"OMP_NUM_THREADS": "1"}
+        return Command(("-m", "curate.adapters.verl.prove", str(run)), variables)
 
     def train(self, stage: Stage, run: Path) -> Command:
         """Train, or go on from the last whole checkpoint."""
@@ -81,12 +97,6 @@ def _grpo(stage: Stage) -> GrpoStage:
     if not isinstance(stage, GrpoStage):
         raise UserError(f"verl trains stage grpo; this is stage {stage.stage}, which LLaMA-Factory trains")
     return stage
-
-
-def _with_absolute_model(stage: GrpoStage) -> GrpoStage:
-    """verl's workers have a working directory of Ray's choice, so a local model needs its whole path."""
-    model = Path(stage.model)
-    return stage.model_copy(update={"model": str(model.absolute())}) if model.is_dir() else stage
 
 
 def _patch_size(model: str) -> int:

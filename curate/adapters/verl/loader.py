@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,44 +52,13 @@ def load(files: Sequence[Path | str], data: Any, tokenizer: Any, processor: Any)
     Pictures are decoded by as many processes as ``data.filter_overlong_prompts_workers``; memory does not grow with
     the files, which are memory-mapped. Raises what verl and datasets raise for files that they can't read at all.
     """
-    from verl.utils.dataset.rl_dataset import RLHFDataset
+    from curate.adapters.verl.measured import MeasuredDataset
 
-    measured: list[_Measuring] = []
-
-    class Measured(RLHFDataset):  # type: ignore[misc]
-        def maybe_filter_out_long_prompts(self, dataframe: Any = None) -> Any:
-            measured.append(_Measuring(dataframe, self.max_prompt_length))
-            return super().maybe_filter_out_long_prompts(measured[0])
-
-    dataset = Measured(data_files=[str(file) for file in files], tokenizer=tokenizer, config=data, processor=processor)
-    rows = measured[0]
+    dataset = MeasuredDataset(
+        data_files=[str(file) for file in files], tokenizer=tokenizer, config=data, processor=processor
+    )
+    rows = dataset.measured
     return Loaded(dataset, rows.dataset, rows.tokens, rows.limit)
-
-
-class _Measuring:
-    """Stands for the datasets.Dataset that verl filters, and keeps the lengths that its filter computes.
-
-    verl's filter is ``lambda row: doc2len(row) <= self.max_prompt_length``; both are taken from it here, so that each
-    picture is decoded once, by verl's own code, and a row that is dropped has a length to tell.
-    """
-
-    def __init__(self, dataset: Any, limit: int) -> None:
-        self.dataset, self.limit = dataset, limit
-        self.tokens: Any = None
-
-    def filter(self, keep: Callable[[Any], bool], num_proc: int | None, desc: str) -> Any:
-        length_of = inspect.getclosurevars(keep).nonlocals["doc2len"]
-        lengths = self.dataset.map(
-            lambda row: {"tokens": length_of(row)},
-            remove_columns=self.dataset.column_names,
-            num_proc=num_proc,
-            desc="Reading prompts",
-            load_from_cache_file=False,  # pictures that are files may have changed since
-        )
-        self.tokens = lengths.data.column("tokens").to_numpy()
-        for file in lengths.cache_files:
-            Path(file["filename"]).unlink(missing_ok=True)
-        return self.dataset.select((self.tokens <= self.limit).nonzero()[0])
 
 
 def why_dropped(loaded: Loaded, row: int) -> str:

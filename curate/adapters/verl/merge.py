@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from curate.adapters.verl.checkpoints import actor_of, last_step
+from curate.adapters.verl.checkpoints import TRACKER, actor_of, last_step, named_step
 
 _NEEDED: Final = ("config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json")
 _PROCESSOR: Final = ("preprocessor_config.json", "processor_config.json")
@@ -25,6 +25,11 @@ def merge(run: Path) -> Path:
     step = last_step(checkpoints)
     if step is None:
         sys.exit(f"{checkpoints} has no whole checkpoint to make a model from; train first")
+    if (named := named_step(checkpoints)) not in (None, step):
+        sys.exit(
+            f"training saved step {named} last, and {checkpoints} has no whole checkpoint of it; to make the model "
+            f"from step {step} instead, write {step} into {checkpoints / TRACKER}"
+        )
     partial, model = run / ".model.partial", run / "model"
     shutil.rmtree(partial, ignore_errors=True)
     actor = actor_of(checkpoints, step)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from curate.adapters.stage import GrpoStage
+from curate.adapters.stage import GrpoStage, absolute_model
 from curate.adapters.verl.hydra_text import assignment
 
 ACTOR: Final = "actor_rollout_ref.actor"
@@ -16,6 +15,7 @@ MODEL: Final = "actor_rollout_ref.model"
 ROLLOUT: Final = "actor_rollout_ref.rollout"
 REWARD: Final = "reward.custom_reward_function"
 WORKER_VARIABLES: Final = "ray_kwargs.ray_init.runtime_env.env_vars"
+KEPT_KEY: Final = "trainer.max_actor_ckpt_to_keep"
 
 NO_DUAL_CLIP: Final = 1e9
 """Dual clip bounds the loss where the advantage is negative; verl clamps the ratio to e^20 = 4.9e8, so above that it
@@ -27,8 +27,6 @@ MENDS: Final = "curate.adapters.verl.plugin"
 """What verl imports in each of its processes, and beside it what a smoke run on a CPU needs."""
 CPU_SMOKE: Final = "curate.adapters.verl.cpu_smoke.plugin"
 CPU_SMOKE_ROLLOUT: Final = "curate_cpu_smoke"
-
-_EXPONENT: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def overrides(stage: GrpoStage, run: Path, files: Files) -> list[str]:
 
     Raises ValueError for an argument that Hydra's grammar can't hold.
     """
-    arguments = {plain_key(key): (key, _number_if_meant(value)) for key, value in stage.arguments.items()}
+    arguments = {plain_key(key): (key, value) for key, value in stage.arguments.items()}
     lines, section = [], ""
     for setting in settings(stage, run, files):
         if setting.section != section:
@@ -100,11 +98,6 @@ def read_overrides(path: Path) -> list[str]:
     """The overrides in a file that :func:`overrides` has made."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
-
-
-def _number_if_meant(value: Any) -> Any:
-    """``1e-6`` without a dot is text to YAML 1.1; here it is a number, as everyone who writes it means."""
-    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
 
 
 def _objective(stage: GrpoStage) -> Iterator[Setting]:
@@ -150,7 +143,7 @@ def _data(stage: GrpoStage, files: Files) -> Iterator[Setting]:
 def _model(stage: GrpoStage) -> Iterator[Setting]:
     section = "Model and optimiser"
     updates = stage.mini_batch_size or stage.batch_size
-    yield Setting(section, f"{MODEL}.path", stage.model, "model")
+    yield Setting(section, f"{MODEL}.path", absolute_model(stage.model), "model")
     yield Setting(section, f"{MODEL}.enable_gradient_checkpointing", True)
     yield Setting(section, f"{MODEL}.use_remove_padding", stage.rollout != "cpu_smoke")  # needs a GPU's attention
     if stage.lora:
@@ -205,7 +198,7 @@ def _trainer(stage: GrpoStage, run: Path, files: Files) -> Iterator[Setting]:
     yield Setting(section, "trainer.val_before_train", validates, "validate_every")
     yield Setting(section, "trainer.resume_mode", "auto", "the adapter: a run resumes when it is started again")
     yield Setting(section, "trainer.default_local_dir", str(run / "checkpoints"), ours)
-    yield Setting(section, "trainer.max_actor_ckpt_to_keep", CHECKPOINTS_KEPT)
+    yield Setting(section, KEPT_KEY, CHECKPOINTS_KEPT)
     yield Setting(section, "trainer.rollout_data_dir", str(run / "rollouts"), ours)
     yield Setting(section, "trainer.validation_data_dir", str(run / "validations"), ours)
     yield Setting(section, "trainer.logger", ["console", "file"])
@@ -213,10 +206,11 @@ def _trainer(stage: GrpoStage, run: Path, files: Files) -> Iterator[Setting]:
     yield Setting(section, "trainer.experiment_name", run.name)
     yield Setting(section, "hydra.run.dir", str(run / "config"), ours)
     yield Setting(section, "hydra.output_subdir", "hydra", ours)
-    # Workers of a cluster that runs already have not inherited it.
+    # Workers of a cluster that runs already have not inherited them.
     yield Setting(
         section, f"+{WORKER_VARIABLES}.VERL_USE_EXTERNAL_MODULES", modules(stage), "the adapter's mends of verl"
     )
+    yield Setting(section, f"+{WORKER_VARIABLES}.TOKENIZERS_PARALLELISM", "false")
 
 
 def _cpu_smoke() -> Iterator[Setting]:
@@ -234,6 +228,8 @@ def _cpu_smoke() -> Iterator[Setting]:
     yield Setting(section, "transfer_queue.backend.SimpleStorage.num_data_storage_units", 1)
     # verl books cores by the dozen; this lets a small machine say yes. Nothing listens beyond the machine.
     yield Setting(section, "ray_kwargs.ray_init.num_cpus", 32)
+    # A cluster that runs already would refuse both numbers, and has no device that is pretended.
+    yield Setting(section, "+ray_kwargs.ray_init.address", "local")
     yield Setting(section, "+ray_kwargs.ray_init.num_gpus", 1)
     yield Setting(section, "+ray_kwargs.ray_init.include_dashboard", False)
     yield Setting(section, "+ray_kwargs.ray_init._node_ip_address", "127.0.0.1")

@@ -10,7 +10,6 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +28,7 @@ def prove(run: Path) -> dict[str, Any]:
     configuration, wrong = compose_and_check(read_overrides(run / "config" / "overrides.txt"))
     if configuration is None:
         return _result([Problem(None, None, message) for message in wrong])
-    problems = [Problem(None, None, message) for message in [*wrong, *_missing(inputs, configuration)]]
+    problems = [Problem(None, None, message) for message in wrong]
     model = _open_model(configuration)
 
     train_files = {f"{export}/train.parquet": Path(file) for export, file in inputs["exports"].items()}
@@ -66,24 +65,6 @@ def prove(run: Path) -> dict[str, Any]:
 def _result(problems: Sequence[Problem]) -> dict[str, Any]:
     listed = [problem._asdict() for problem in problems]
     return {"problems": listed, "rows": {}, "parameters": {}, "examples": [], "facts": {}}
-
-
-def _missing(inputs: Mapping[str, Any], configuration: Any) -> Iterator[str]:
-    """What the machine and the environment lack for this stage."""
-    import torch
-
-    engine = inputs["rollout"]
-    if engine != "cpu_smoke" and find_spec(engine) is None:
-        yield f"rollout is {engine}, which is not installed in verl's environment; pip install 'verl[{engine}]' there"
-    if (there := torch.cuda.device_count()) < inputs["gpus"]:
-        yield f"gpus is {inputs['gpus']}, and this machine shows {there}"
-    attention = configuration.actor_rollout_ref.model.override_config.get("attn_implementation", "flash_attention_2")
-    if inputs["gpus"] and attention == "flash_attention_2" and find_spec("flash_attn") is None:
-        yield (
-            "verl trains with flash attention, and flash-attn is not installed in its environment; install it, or set "
-            "under arguments +actor_rollout_ref.model.override_config.attn_implementation: sdpa and "
-            "actor_rollout_ref.model.use_remove_padding: false, which is slower"
-        )
 
 
 def _open_model(configuration: Any) -> Any:

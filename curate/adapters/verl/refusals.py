@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from curate.adapters.credentials import refuse_credentials
-from curate.adapters.exports import check_exports, describe_export
+from curate.adapters.exports import describe_export
 from curate.adapters.stage import GrpoStage
 from curate.adapters.verl.hydra_text import assignment
 from curate.adapters.verl.overrides import Files, plain_key, settings
@@ -26,7 +26,6 @@ IGNORED_BY_FSDP: Final = ("actor_rollout_ref.actor.freeze_vision_tower",)
 
 def check(stage: GrpoStage) -> None:
     """Raise UserError for what of ``stage`` verl would ignore, misread or stop at."""
-    check_exports(stage)
     _check_pictures(stage)
     validation_files(stage)
     if stage.lora and stage.lora.dropout:

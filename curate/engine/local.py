@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import TypeVar
 
-from curate.corpus import UserError
+from curate.engine.processes import usable_cores, worker_processes
 
 Result = TypeVar("Result")
-
-
-def usable_cores() -> int:
-    """Processors this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_shards(
@@ -41,60 +29,16 @@ def map_shards(
         for shard in shards:
             yield shard, function(shard, cores)
         return
-    context = multiprocessing.get_context("spawn")
-    others = set(multiprocessing.active_children())
-    ending, lifeline = context.Pipe(duplex=False)
-    with _signals_blocked():
-        processes = min(cores, len(shards))
-        pool = ProcessPoolExecutor(processes, context, initializer=_end_with_parent, initargs=(ending,))
-    with ending, lifeline, pool:
+    with worker_processes(min(cores, len(shards)), remedy="run again with fewer --workers") as submit:
         waiting = iter(shards)
         running: dict[Future[Result], Path] = {}
-        try:
-            while True:
-                for shard in waiting:
-                    with _signals_blocked():
-                        running[pool.submit(function, shard, 1)] = shard
-                    if len(running) >= 2 * cores:
-                        break
-                if not running:
-                    return
-                # With a timeout: Polars' handler of SIGINT makes a wait without one go on, unnoticed by Python.
-                for done in wait(running, timeout=0.2, return_when=FIRST_COMPLETED).done:
-                    yield running.pop(done), done.result()
-        except BrokenProcessPool:
-            raise UserError(
-                "a worker process was killed, probably for lack of memory; run again with fewer --workers"
-            ) from None
-        finally:
-            if running:
-                # What they work on is done again by the next run; to wait for it could take minutes.
-                for worker in set(multiprocessing.active_children()) - others:
-                    worker.kill()
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Processes started here never see these signals, which a terminal sends to all; ours are only delayed."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _end_with_parent(ending: Connection) -> None:
-    """End this worker process when the other end of the pipe goes, with the parent.
-
-    Without this the workers of a killed run wait for work for ever, and hold its memory.
-    """
-
-    def watch() -> None:
-        ending.poll(None)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="end with parent", daemon=True).start()
+        while True:
+            for shard in waiting:
+                running[submit(function, shard, 1)] = shard
+                if len(running) >= 2 * cores:
+                    break
+            if not running:
+                return
+            # With a timeout: Polars' handler of SIGINT makes a wait without one go on, unnoticed by Python.
+            for done in wait(running, timeout=0.2, return_when=FIRST_COMPLETED).done:
+                yield running.pop(done), done.result()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
-from typing import IO, Any, Final
+from typing import IO, Any, ClassVar, Final
 
 import orjson
 import pyarrow as pa
 
-from curate.corpus import Sample, from_table
+from curate.corpus import SCHEMA, Sample, from_table
 from curate.exports.job import ExportedFile, Job, Split, batches_by_picture_size
 from curate.exports.pictures import data_uri, relative_path
 from curate.exports.records import PlaceImage, to_record
@@ -20,6 +21,8 @@ RECORD_FORMATS: Final = {"image-caption": "image-caption", "interleaved": "inter
 
 class JsonlWriter:
     """``train.jsonl`` and ``val.jsonl``, one record a line."""
+
+    columns: ClassVar[Sequence[str]] = tuple(SCHEMA.names)
 
     def __init__(self, job: Job, format_name: str) -> None:
         self._job = job

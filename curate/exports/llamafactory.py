@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from curate.corpus import Image, from_table
+from curate.corpus import SCHEMA, Image, from_table
 from curate.exports.documents import SEPARATOR, Chunk, PicturesTooLargeError, chunks
-from curate.exports.job import Job, ParquetFile, Split
+from curate.exports.job import IDENTITY, Job, ParquetFile, Split
 from curate.exports.llamafactory_config import write_configuration
 from curate.exports.markers import defuse_text
 from curate.exports.pictures import relative_path, relative_paths
-from curate.exports.tokens import image_tokens, many_image_tokens, many_text_tokens, text_tokens
+from curate.exports.tokens import image_tokens, many_image_tokens, many_text_tokens, most_text_tokens, text_tokens
 from curate.exports.turns import (
     ASSISTANT,
     SYSTEM,
+    Integers,
     Turns,
     alternates,
     flat_images,
     flatten_turns,
+    lengths,
     list_array,
     speaks,
     system_shows_image,
@@ -43,6 +44,9 @@ CPT_SCHEMA: Final = pa.schema(
 )
 
 
+_FAST: Final = pa.ipc.IpcWriteOptions(compression="lz4")
+
+
 class _PicturesFirst:
     """A Parquet file in which all rows with pictures come before all rows without.
 
@@ -54,27 +58,28 @@ class _PicturesFirst:
     def __init__(self, job: Job, split: Split, schema: pa.Schema) -> None:
         self._job = job
         self._file = ParquetFile(job, split, f"{split}.parquet", schema)
-        self._waiting_path = job.directory / f".{split}-without-pictures.parquet"
+        self._waiting_path = job.directory / f".{split}-without-pictures.arrow"
         self._schema = schema
-        self._waiting: pq.ParquetWriter | None = None
+        self._waiting: pa.ipc.RecordBatchFileWriter | None = None
 
     def write(self, table: pa.Table) -> None:
         """Append rows."""
-        pictured = pc.greater(pc.list_value_length(table.column("images")), 0)
-        self._append(table.filter(pictured))
-        rest = table.filter(pc.invert(pictured))
-        if rest.num_rows:
-            if self._waiting is None:
-                self._waiting = pq.ParquetWriter(self._waiting_path, self._schema, compression="zstd")
-            self._waiting.write_table(rest)
+        pictured = lengths(table.column("images").combine_chunks()) > 0
+        if pictured.all():
+            self._append(table)
+            return
+        self._append(table.filter(pa.array(pictured)))
+        if self._waiting is None:
+            self._waiting = pa.ipc.new_file(self._waiting_path, self._schema, options=_FAST)
+        self._waiting.write_table(table.filter(pa.array(~pictured)).combine_chunks())
 
     def close(self) -> None:
         """Append the rows that waited and finish the file."""
         if self._waiting is not None:
             self._waiting.close()
-            with pq.ParquetFile(self._waiting_path) as waiting:
-                for group in range(waiting.num_row_groups):
-                    self._append(waiting.read_row_group(group))
+            with pa.ipc.open_file(self._waiting_path) as waiting:
+                for number in range(waiting.num_record_batches):
+                    self._append(pa.Table.from_batches([waiting.get_batch(number)]))
             self._waiting_path.unlink()
         self._file.close()
 
@@ -82,14 +87,25 @@ class _PicturesFirst:
         self._file.write(table, table.column("id"))
 
 
+_LEAST_CUTOFF: Final = 2048
+"""LLaMA-Factory's default."""
+_SHORT: Final = int(_LEAST_CUTOFF / 1.5)
+"""Tokens up to which a row needs no other."""
+
+
+_NO_SYSTEM: Final = pa.scalar("")
+
+
 class SftWriter:
     """Conversations as sharegpt messages, the system message in a column of its own."""
+
+    columns: ClassVar[Sequence[str]] = (*IDENTITY, "source", "turns")
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._files: dict[Split, _PicturesFirst] = {}
-        self._longest = 0
-        """Tokens of the longest row so far, estimated."""
+        self._longest = _SHORT
+        """Tokens of the longest row so far, estimated; shorter ones than this do not matter."""
 
     def add(self, table: pa.Table, split: Split) -> None:
         """Write the conversations of ``table``."""
@@ -119,21 +135,34 @@ class SftWriter:
 
     def _note_longest(self, turns: Turns) -> None:
         image_row = np.repeat(np.arange(turns.rows), turns.images_per_row)
-        pictures = np.bincount(image_row, weights=many_image_tokens(turns.images), minlength=turns.rows)
-        texts = np.bincount(turns.row, weights=many_text_tokens(turns.content) + _TURN_MARKUP, minlength=turns.rows)
-        self._longest = max(self._longest, int((pictures + texts).max()))
+        pictures = _sums(image_row, many_image_tokens(turns.images), turns.rows)
+        most = pictures + _sums(turns.row, most_text_tokens(turns.content) + _TURN_MARKUP, turns.rows)
+        # Counting tokens costs more than the rest of an export, and few rows can be the longest.
+        counted = np.flatnonzero((most > self._longest)[turns.row])
+        if counted.size:
+            tokens = np.zeros(len(turns.row), np.int64)
+            tokens[counted] = many_text_tokens(take(turns.content, counted)) + _TURN_MARKUP
+            self._longest = max(self._longest, int((pictures + _sums(turns.row, tokens, turns.rows)).max()))
 
 
 _TURN_MARKUP: Final = 6
 """Tokens that the chat template puts around a turn."""
 
 
+def _sums(row: Integers, values: Integers, rows: int) -> Integers:
+    """The sum of the values of each row."""
+    return np.bincount(row, weights=values, minlength=rows).astype(np.int64)
+
+
 def _sft_rows(table: pa.Table, turns: Turns) -> pa.Table:
-    said = np.flatnonzero(turns.role != SYSTEM)
-    messages = pa.StructArray.from_arrays([take(turns.roles(), said), take(turns.content, said)], ["role", "content"])
-    per_row = np.bincount(turns.row[said], minlength=turns.rows)
+    messages = pa.StructArray.from_arrays([turns.roles(), turns.content], ["role", "content"])
+    per_row = np.bincount(turns.row, minlength=turns.rows)
     # An empty string, not null: the datasets library would infer a null column from rows without a system message.
-    system = pc.if_else(pa.array(turns.has_system), take(turns.content, turns.first), "")
+    system = pa.repeat(_NO_SYSTEM, turns.rows)
+    if turns.has_system.any():
+        messages = messages.filter(pa.array(turns.role != SYSTEM))
+        per_row -= turns.has_system
+        system = pc.if_else(pa.array(turns.has_system), take(turns.content, turns.first), _NO_SYSTEM)
     return pa.table(
         [
             table.column("id"),
@@ -148,6 +177,8 @@ def _sft_rows(table: pa.Table, turns: Turns) -> pa.Table:
 
 class CptWriter:
     """Documents as turns of a raw template: the user shows pictures, the assistant is the text."""
+
+    columns: ClassVar[Sequence[str]] = tuple(SCHEMA.names)
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -227,6 +258,6 @@ def _chunk_tokens(chunk: Chunk) -> int:
 def _cutoff(longest: int) -> int:
     """``cutoff_len`` that no row reaches: half as much again as the estimate, which letters without words can exceed.
 
-    A multiple of 8, without which ``neat_packing`` crashes in LLaMA-Factory 0.9.5; at least its default, 2048.
+    A multiple of 8, without which ``neat_packing`` crashes in LLaMA-Factory 0.9.5.
     """
-    return max(2048, 512 * math.ceil(1.5 * longest / 512))
+    return max(_LEAST_CUTOFF, 512 * math.ceil(1.5 * longest / 512))

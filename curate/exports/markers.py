@@ -8,11 +8,15 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.exports.utf8 import characters
+
 MARKERS: Final = r"<(image>|video>|audio>|\|\w+\|>)"
 """Placeholders of LLaMA-Factory and verl, and control tokens such as ``<|im_end|>`` or ``<|image_pad|>``: a tokenizer
 reads those in a text as the token itself, which would end a turn or add an image that is not there."""
 
 _HARMLESS: Final = r"< \1"
+_IN_BYTES: Final = re.compile(MARKERS.encode())
+_NO: Final = pa.scalar(False)
 
 
 def defuse(texts: pa.StringArray) -> tuple[pa.StringArray, pa.BooleanArray]:
@@ -20,7 +24,9 @@ def defuse(texts: pa.StringArray) -> tuple[pa.StringArray, pa.BooleanArray]:
 
     Null texts stay null and had none.
     """
-    marked = pc.fill_null(pc.match_substring_regex(texts, MARKERS), False)
+    if _IN_BYTES.search(characters(texts).data) is None:  # in one go: most texts have none
+        return texts, pa.repeat(_NO, len(texts))
+    marked = pc.fill_null(pc.match_substring_regex(texts, MARKERS), _NO)
     if not pc.any(marked).as_py():
         return texts, marked
     return pc.replace_substring_regex(texts, MARKERS, _HARMLESS), marked

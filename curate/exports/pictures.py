@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -16,10 +17,12 @@ import pyarrow.compute as pc
 
 from curate.corpus import Corpus, Image, UserError
 from curate.engine import usable_cores
-from curate.exports.turns import flat_images
+from curate.exports.background import ahead
+from curate.exports.turns import Integers, flat_images
 
 FOLDER: Final = "images"
 _SUFFIX: Final = {"png": "png", "jpeg": "jpg"}
+_FOLDER, _SLASH, _NOTHING = (pa.scalar(text) for text in (f"{FOLDER}/", "/", ""))
 
 Result = TypeVar("Result")
 Failures = dict[str, str]
@@ -33,9 +36,9 @@ def relative_path(image: Image) -> str:
 
 def relative_paths(images: pa.StructArray) -> pa.StringArray:
     """:func:`relative_path` of many pictures at once."""
-    name, is_png = images.field("sha256"), pc.equal(images.field("format"), "png")
-    suffix = pc.if_else(is_png, ".png", ".jpg")
-    return pc.binary_join_element_wise(f"{FOLDER}/", pc.utf8_slice_codeunits(name, 0, 2), "/", name, suffix, "")
+    name, kinds = images.field("sha256"), images.field("format").dictionary_encode()
+    suffix = pa.array([f".{_SUFFIX[kind]}" for kind in kinds.dictionary.to_pylist()], pa.string()).take(kinds.indices)
+    return pc.binary_join_element_wise(_FOLDER, pc.utf8_slice_codeunits(name, 0, 2), _SLASH, name, suffix, _NOTHING)
 
 
 def data_uri(image: Image, data: bytes | memoryview) -> str:
@@ -48,15 +51,17 @@ class Contents:
 
     def __init__(self, sizes: Mapping[str, int]) -> None:
         ends = np.cumsum([0, *sizes.values()])
-        self._block = np.empty(int(ends[-1]), np.uint8)
+        # From Arrow, which hands out the memory of the block before: new pages would have to be cleared by the kernel.
+        block = pa.allocate_buffer(int(ends[-1]))
+        self._block = memoryview(block)
         self._start = dict(zip(sizes, ends[:-1].tolist(), strict=True))
         self._size = sizes
         offsets = pa.py_buffer(ends.astype(np.int32))
-        self._column = pa.Array.from_buffers(pa.binary(), len(sizes), [None, offsets, pa.py_buffer(self._block)])
+        self._column = pa.Array.from_buffers(pa.binary(), len(sizes), [None, offsets, block])
 
     def place(self, sha256: str) -> memoryview:
         """Where a picture's bytes are, or are to be put."""
-        return self._block.data[self._start[sha256] : self._start[sha256] + self._size[sha256]]
+        return self._block[self._start[sha256] : self._start[sha256] + self._size[sha256]]
 
     def column(self, hashes: Sequence[str]) -> pa.BinaryArray:
         """The bytes of pictures in this order; not copied when it is that of the block."""
@@ -72,8 +77,11 @@ class Pictures:
     def __init__(self, corpus: Corpus, directory: Path) -> None:
         self._corpus = corpus
         self._directory = directory
-        self._pool = ThreadPoolExecutor(min(16, 4 * usable_cores()))
+        self._threads = min(16, 4 * usable_cores())
+        self._pool = ThreadPoolExecutor(self._threads)
         self._ahead = ThreadPoolExecutor(1)
+        self._last: Set[str] = frozenset()
+        """Pictures of the latest call of :meth:`copy`: neighbouring shards often show the same."""
         self.copied = 0
         """Distinct pictures written to the export's own image folder."""
 
@@ -86,8 +94,16 @@ class Pictures:
 
     def copy(self, images: pa.StructArray) -> Failures:
         """Copy the pictures that are not there yet; what could not be copied, and why."""
-        done, failed = self._each(distinct_images(images), self._copy_one)
+        distinct = distinct_images(images)
+        new = {sha256: copies for sha256, copies in distinct.items() if sha256 not in self._last}
+        folders = [self._directory / FOLDER / name for name in sorted({sha256[:2] for sha256 in new})]
+        for folder in folders:  # not in the threads, which would wait for each other inside the kernel
+            folder.mkdir(parents=True, exist_ok=True)
+        done, failed = self._each(new, self._copy_one)
+        if failed:
+            _remove_empty([*folders, self._directory / FOLDER])
         self.copied += sum(done.values())
+        self._last = distinct.keys() - failed.keys()
         return failed
 
     def read(self, images: pa.StructArray) -> tuple[Contents, Failures]:
@@ -99,21 +115,13 @@ class Pictures:
 
     def read_ahead(self, tables: Iterable[pa.Table]) -> Iterator[tuple[pa.Table, Contents, Failures]]:
         """:meth:`read` the pictures of each table of samples, the next table's while the caller works on one."""
-        reading: deque[tuple[pa.Table, Future[tuple[Contents, Failures]]]] = deque()
-        for table in tables:
-            reading.append((table, self._ahead.submit(self.read, flat_images(table))))
-            if len(reading) > 1:
-                ready, future = reading.popleft()
-                yield ready, *future.result()
-        for ready, future in reading:
-            yield ready, *future.result()
+        return ahead(self._ahead, lambda table: (table, *self.read(flat_images(table))), tables)
 
     def _copy_one(self, image: Image) -> bool:
         target = self._directory / relative_path(image)
         if target.exists():
             return False
         data = self._corpus.image_bytes(image)
-        target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
         return True
 
@@ -132,7 +140,7 @@ class Pictures:
     ) -> tuple[dict[str, Result], Failures]:
         """``action`` on every distinct picture, in threads: reading and hashing both leave Python's lock."""
 
-        def attempt(copies: list[Image]) -> tuple[Result | None, str | None]:
+        def attempt(copies: Sequence[Image]) -> tuple[Result | None, str | None]:
             problems = []
             for image in copies:
                 try:
@@ -141,9 +149,17 @@ class Pictures:
                     problems.append(str(error))
             return None, problems[0]
 
+        def attempt_all(pictures: Sequence[Sequence[Image]]) -> list[tuple[Result | None, str | None]]:
+            return [attempt(copies) for copies in pictures]
+
         done: dict[str, Result] = {}
         failed: Failures = {}
-        for sha256, (result, problem) in zip(distinct, self._pool.map(attempt, distinct.values()), strict=True):
+        # Several at once: handing a picture to a thread costs as much as reading it.
+        size = max(1, len(distinct) // (4 * self._threads))
+        pictures = list(distinct.values())
+        pieces = [pictures[start : start + size] for start in range(0, len(pictures), size)]
+        results = chain.from_iterable(self._pool.map(attempt_all, pieces))
+        for sha256, (result, problem) in zip(distinct, results, strict=True):
             if problem is None:
                 done[sha256] = result  # type: ignore[assignment]
             else:
@@ -151,13 +167,22 @@ class Pictures:
         return done, failed
 
 
+def _remove_empty(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
 def distinct_images(images: pa.StructArray) -> dict[str, list[Image]]:
     """Every picture once, by its hash and in the order of first use, with each place where it can be read."""
-    path = pc.fill_null(images.field("path"), "")
-    place = pc.binary_join_element_wise(images.field("sha256"), images.field("root").cast(pa.string()), path, "/")
-    codes = place.dictionary_encode().indices.to_numpy(zero_copy_only=False)
-    _, first = np.unique(codes, return_index=True)
+    place: Integers = np.zeros(len(images), np.int64)
+    for name in ("sha256", "root", "path"):
+        codes = images.field(name).dictionary_encode("encode").indices.to_numpy()
+        numbered = pa.array(place * (len(images) + 1) + codes).dictionary_encode()  # by their first use
+        place = numbered.indices.to_numpy().astype(np.int64)
+    first = np.zeros(place.max(initial=-1) + 1, np.int64)
+    first[place[::-1]] = np.arange(len(images))[::-1]
     found: dict[str, list[Image]] = {}
-    for row in images.take(pa.array(np.sort(first))).to_pylist():
+    for row in images.take(pa.array(first)).to_pylist():
         found.setdefault(row["sha256"], []).append(Image(**row))
     return found

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.corpus import Corpus, UserError
@@ -36,13 +37,10 @@ class Plan:
         """How many samples are to be exported."""
         return sum(int(np.count_nonzero(side)) for side in self.sides)
 
-    def rows(self, shard: int, split: Split) -> pa.BooleanArray:
-        """For every sample of a shard, whether it goes to this side."""
-        return pa.array(self.sides[shard] == (_TRAIN if split == "train" else _VAL))
-
-    def has_validation(self) -> bool:
-        """Whether any sample goes to validation."""
-        return any((side == _VAL).any() for side in self.sides)
+    def chosen(self, table: pa.Table, shard: int, split: Split) -> pa.Table:
+        """The samples of a shard that go to this side, of a table of all of them."""
+        flags = self.sides[shard] == (_TRAIN if split == "train" else _VAL)
+        return table if flags.all() else table.filter(pa.array(flags))
 
 
 def make_plan(corpus: Corpus, decisions: Decisions, format_name: str, options: ExportOptions) -> Plan:
@@ -51,7 +49,7 @@ def make_plan(corpus: Corpus, decisions: Decisions, format_name: str, options: E
     Raises UserError when no selected sample fits the format, or when verl would get a query without a reward.
     """
     plan = Plan()
-    kinds = FORMATS[format_name].kinds
+    kinds = pa.array(FORMATS[format_name].kinds, pa.string())
     unknown = _UnknownTypes()
     image_keys, images_per_row, row_keys = [], [], []
     split = bool(options.val_fraction)
@@ -60,9 +58,9 @@ def make_plan(corpus: Corpus, decisions: Decisions, format_name: str, options: E
         with pq.ParquetFile(shard) as file:
             table = file.read(columns=columns)
         kept = decisions.kept_rows(number).to_numpy(zero_copy_only=False)
-        kind = np.array(table.column("kind").to_pylist(), dtype=object)
-        fits = kept & np.isin(kind, kinds)
-        plan.other_kinds.update(kind[kept & ~fits].tolist())
+        kind = table.column("kind")
+        fits = kept & pc.is_in(kind, kinds).to_numpy()
+        plan.other_kinds.update(kind.filter(pa.array(kept & ~fits)).to_pylist())
         plan.sides.append(fits.astype(np.int8))
         chosen = table.filter(pa.array(fits))
         if format_name == "verl":

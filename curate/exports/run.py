@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate import __version__
 from curate.corpus import Corpus, UserError
+from curate.exports.background import ahead
 from curate.exports.directory import check_target, fresh_directory, write_marker
 from curate.exports.job import ExportedFile, Job, RowWriter, Split
 from curate.exports.jsonl import RECORD_FORMATS, JsonlWriter
@@ -150,19 +153,22 @@ def _writer(format_name: str, job: Job) -> RowWriter:
 
 
 def _write(corpus: Corpus, plan: Plan, writer: RowWriter, progress: Progress | None) -> None:
+    def read(shard: tuple[int, Path]) -> dict[Split, pa.Table]:
+        number, path = shard
+        with pq.ParquetFile(path) as file:
+            table = file.read(columns=writer.columns, use_threads=False)  # this is a thread beside two others
+        return {split: plan.chosen(table, number, split).combine_chunks() for split in get_args(Split)}
+
     done, total = 0, plan.samples
-    for number, shard in enumerate(corpus.shards()):
-        if not plan.sides[number].any():
-            continue
-        with pq.ParquetFile(shard) as file:
-            table = file.read()
-        for split in get_args(Split):
-            chosen = table.filter(plan.rows(number, split)).combine_chunks()
-            if chosen.num_rows:
-                writer.add(chosen, split)
-                done += chosen.num_rows
-                if progress is not None:
-                    progress(done, total)
+    shards = [(number, path) for number, path in enumerate(corpus.shards()) if plan.sides[number].any()]
+    with ThreadPoolExecutor(1) as pool:
+        for tables in ahead(pool, read, shards):
+            for split, table in tables.items():
+                if table.num_rows:
+                    writer.add(table, split)
+                    done += table.num_rows
+                    if progress is not None:
+                        progress(done, total)
     writer.finish()
 
 

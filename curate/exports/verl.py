@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Sequence
+from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.exports.job import Job, ParquetFile, Split, batches_by_picture_size
+from curate.exports.job import IDENTITY, Job, ParquetFile, Split, batches_by_picture_size
 from curate.exports.markers import defuse
 from curate.exports.pictures import Contents, relative_paths
 from curate.exports.tokens import IMAGE_MAX_PIXELS
@@ -65,7 +66,12 @@ PATH_SCHEMA: Final = pa.schema([*_LEADING, ("images", _FILES), *_TRAILING])
 """One schema for all rows and files: verl concatenates files, and their types must agree. No other columns at the top:
 verl hands those to the agent loop as arguments."""
 
-_ANSWER_SEPARATOR: Final = ", "
+# As scalars, made once; see curate.exports.turns.
+_ANSWER_SEPARATOR: Final = pa.scalar(", ")
+_NOTHING, _SYSTEM, _USER, _RULE, _TOGETHER = (
+    pa.scalar(text) for text in ("", "system", "user", "rule", "multi_choice")
+)
+_WITH_PICTURES, _WITHOUT = pa.scalar("medical_vqa"), pa.scalar("medical_qa")
 
 _LABEL: Final = re.compile(r"\b(\w+)[.):]\s*")
 """What may be the label of an option in a question: ``A.``, ``A)``, ``A:`` or ``(A)``, and the space after it."""
@@ -73,6 +79,8 @@ _LABEL: Final = re.compile(r"\b(\w+)[.):]\s*")
 
 class VerlWriter:
     """``train.parquet`` and ``val.parquet``."""
+
+    columns: ClassVar[Sequence[str]] = (*IDENTITY, "source", "turns", "answer", "query_type", "choices", "meta")
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -136,8 +144,8 @@ class VerlWriter:
             table.column("source").combine_chunks(),
             prompt,
             list_array(turns.images_per_row, self._image_cells(turns.images, data)),
-            pc.if_else(pa.array(turns.images_per_row > 0), "medical_vqa", "medical_qa"),
-            _struct(schema, "reward_model", [pa.repeat("rule", table.num_rows), _ground_truth(table, answers)]),
+            pc.if_else(pa.array(turns.images_per_row > 0), _WITH_PICTURES, _WITHOUT),
+            _struct(schema, "reward_model", [pa.repeat(_RULE, table.num_rows), _ground_truth(table, answers)]),
             _struct(schema, "extra_info", extra),
         ]
         file.write(pa.table(rows, schema=schema), table.column("id"))
@@ -176,10 +184,10 @@ def _prompt(table: pa.Table, turns: Turns, system_prompt: str) -> tuple[pa.ListA
     A sample without a system message gets ours; options that the question does not list are added to it.
     """
     additions, defused = _option_lists(table, turns)
-    questions = pc.binary_join_element_wise(take(turns.content, turns.last), additions, "")
+    questions = pc.binary_join_element_wise(take(turns.content, turns.last), additions, _NOTHING)
     # Messages are taken from three runs of texts: the turns, our system message, the questions with their options.
-    pool = pa.concat_arrays([turns.content, pa.array([system_prompt]), questions])
-    roles = pa.concat_arrays([turns.roles(), pa.array(["system"]), pa.repeat("user", turns.rows)])
+    pool = pa.concat_arrays([turns.content, pa.array([system_prompt], pa.string()), questions])
+    roles = pa.concat_arrays([turns.roles(), pa.repeat(_SYSTEM, 1), pa.repeat(_USER, turns.rows)])
     order = np.arange(len(turns.row))
     order[turns.last] = len(turns.row) + 1 + np.arange(turns.rows)
     per_row = np.bincount(turns.row, minlength=turns.rows)
@@ -228,7 +236,7 @@ def _stands_at(start: int, text: str, said: str) -> bool:
 
 def _ground_truth(table: pa.Table, answers: pa.ListArray) -> pa.StringArray:
     """The reference as one string: the first of several that are equally right, all of several that belong together."""
-    together = pc.equal(table.column("query_type").combine_chunks(), "multi_choice")
+    together = pc.equal(table.column("query_type").combine_chunks(), _TOGETHER)
     return pc.if_else(together, pc.binary_join(answers, _ANSWER_SEPARATOR), pc.list_element(answers, 0))
 
 
@@ -249,9 +257,13 @@ def _unanswerable(table: pa.Table) -> list[str]:
     names = [name for name, _ in _REWARD_SETTINGS]
     types, answers, choices = (table.column(name).to_pylist() for name in ("query_type", "answer", "choices"))
     why = []
+    found: dict[str, str] = {}  # the same answer is often that of many samples
     for row, values in enumerate(zip(*settings, strict=True)):
-        extra = {"query_type": types[row], "choices": choices[row], **dict(zip(names, values, strict=True))}
-        why.append(reference_problem(answers[row], extra) or "")
+        asked = repr((types[row], answers[row], choices[row], values))
+        if asked not in found:
+            extra = {"query_type": types[row], "choices": choices[row], **dict(zip(names, values, strict=True))}
+            found[asked] = reference_problem(answers[row], extra) or ""
+        why.append(found[asked])
     return why
 
 

@@ -20,6 +20,7 @@ from curate.schemas.interleaved import ImageInfo, Interleaved
 from curate.schemas.llamafactory import LlamaFactoryMessage, LlamaFactoryRow
 from curate.schemas.query import Query, answer_list, check_answer, choice_table
 from curate.schemas.sample import SampleRecord
+from curate.schemas.values import check_values
 from curate.schemas.verl import RewardModel, VerlImage, VerlMessage, VerlRow, verl_answers, verl_choices
 
 FORMATS: dict[str, type[WireRecord]] = {
@@ -185,6 +186,7 @@ __all__ = [
     "WireRecord",
     "answer_list",
     "check_answer",
+    "check_values",
     "choice_table",
     "expected_fields",
     "problems",

@@ -39,7 +39,7 @@ def check_placeholders(texts: Iterable[str], images: int) -> None:
     A conversation without images must not contain the placeholder either: it nearly always lost its images, and
     LLaMA-Factory stops the whole run at such a row.
     """
-    found = sum(text.count(IMAGE_PLACEHOLDER) for text in texts)
+    found = "\n".join(texts).count(IMAGE_PLACEHOLDER)
     if found != images:
         raise record_error(
             "placeholder_count",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from curate.schemas.base import FilledText, WireRecord, check_placeholders, record_error
 
@@ -34,20 +36,30 @@ class Conversation(WireRecord):
 
     @model_validator(mode="after")
     def _well_formed(self) -> Self:
-        turns = self.conversations[1:] if self.conversations[0].from_ == "system" else self.conversations
-        for position, message in enumerate(turns):
-            expected = "gpt" if position % 2 else "human"
-            if message.from_ != expected:
-                raise record_error(
-                    "role_order",
-                    "turn {turn} is from {found}, expected {expected}: after an optional system message, "
-                    "human and gpt alternate",
-                    turn=position + len(self.conversations) - len(turns),
-                    found=message.from_,
-                    expected=expected,
-                )
-        if len(turns) < 2 or len(turns) % 2:
-            raise record_error("role_order", "the last turn must be the gpt answer")
-        images = [] if self.image is None else [self.image] if isinstance(self.image, str) else self.image
-        check_placeholders((message.value for message in self.conversations), len(images))
+        speakers = [message.from_ for message in self.conversations]
+        check_conversation(speakers, [message.value for message in self.conversations], self.image)
         return self
+
+
+def check_conversation(speakers: Sequence[str], said: Sequence[str], image: str | Sequence[str] | None) -> None:
+    """Raise unless the speakers alternate as they must and every image has its placeholder."""
+    begin = 1 if speakers[0] == "system" else 0
+    pairs = (len(speakers) - begin) // 2
+    if not pairs or list(speakers[begin:]) != ["human", "gpt"] * pairs:
+        raise _role_order(speakers, begin)
+    check_placeholders(said, 0 if image is None else 1 if isinstance(image, str) else len(image))
+
+
+def _role_order(speakers: Sequence[str], begin: int) -> PydanticCustomError:
+    for turn, found in enumerate(speakers[begin:], start=begin):
+        expected = "gpt" if (turn - begin) % 2 else "human"
+        if found != expected:
+            return record_error(
+                "role_order",
+                "turn {turn} is from {found}, expected {expected}: after an optional system message, "
+                "human and gpt alternate",
+                turn=turn,
+                found=found,
+                expected=expected,
+            )
+    return record_error("role_order", "the last turn must be the gpt answer")

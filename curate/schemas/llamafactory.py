@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from curate.schemas.base import WireRecord, check_placeholders, record_error
 
@@ -26,17 +28,27 @@ class LlamaFactoryRow(WireRecord):
 
     @model_validator(mode="after")
     def _well_formed(self) -> Self:
-        for position, message in enumerate(self.messages):
-            if message.role != ("assistant" if position % 2 else "user"):
-                raise record_error(
-                    "role_order",
-                    "message {position} is from {role}; user and assistant must alternate, user first",
-                    position=position,
-                    role=message.role,
-                )
-        if len(self.messages) % 2:
-            raise record_error("role_order", "the last message must be the assistant's")
-        if not any(message.content.strip() for message in self.messages if message.role == "assistant"):
-            raise record_error("empty", "the assistant says nothing")
-        check_placeholders((message.content for message in self.messages), len(self.images))
+        roles = [message.role for message in self.messages]
+        check_messages(roles, [message.content for message in self.messages], len(self.images))
         return self
+
+
+def check_messages(roles: Sequence[str], contents: Sequence[str], images: int) -> None:
+    """Raise unless the roles alternate, the assistant says something and every image has its placeholder."""
+    if list(roles) != ["user", "assistant"] * (len(roles) // 2):
+        raise _role_order(roles)
+    if not any(map(str.strip, contents[1::2])):
+        raise record_error("empty", "the assistant says nothing")
+    check_placeholders(contents, images)
+
+
+def _role_order(roles: Sequence[str]) -> PydanticCustomError:
+    for position, role in enumerate(roles):
+        if role != ("assistant" if position % 2 else "user"):
+            return record_error(
+                "role_order",
+                "message {position} is from {role}; user and assistant must alternate, user first",
+                position=position,
+                role=role,
+            )
+    return record_error("role_order", "the last message must be the assistant's")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -13,10 +14,13 @@ Bytes = bytes
 """The built-in under another name: ``VerlImage`` has a field called ``bytes``."""
 
 
+VerlRole = Literal["system", "user", "assistant"]
+
+
 class VerlMessage(WireRecord):
     """One message of the prompt."""
 
-    role: Literal["system", "user", "assistant"]
+    role: VerlRole
     content: str
 
 
@@ -53,18 +57,28 @@ class VerlRow(WireRecord):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.prompt[-1].role != "user":
-            raise record_error("role_order", "the last message of the prompt must come from the user")
-        check_placeholders((message.content for message in self.prompt), len(self.images or []))
-        truth = self.reward_model.ground_truth
-        if truth == [] or (isinstance(truth, str) and not truth.strip()):
-            raise record_error("empty", "reward_model.ground_truth is empty")
-        answers = verl_answers(truth, self.extra_info)
-        choices = verl_choices(self.extra_info)
-        if not all(letter.strip() for letter, _ in choices):
-            raise record_error("empty", "extra_info.choices has an option without a letter")
-        check_answer(str(self.extra_info.get("query_type", "")), answers, choices)
+        roles = [message.role for message in self.prompt]
+        check_prompt(roles, [message.content for message in self.prompt], len(self.images or []))
+        check_truth(self.reward_model.ground_truth, self.extra_info)
         return self
+
+
+def check_prompt(roles: Sequence[str], contents: Sequence[str], images: int) -> None:
+    """Raise unless the user speaks last and every image has its placeholder."""
+    if roles[-1] != "user":
+        raise record_error("role_order", "the last message of the prompt must come from the user")
+    check_placeholders(contents, images)
+
+
+def check_truth(truth: Answer | list[Answer], extra_info: dict[str, Any]) -> None:
+    """Raise unless there is a reference, and one of the options where there are options."""
+    if truth == [] or (isinstance(truth, str) and not truth.strip()):
+        raise record_error("empty", "reward_model.ground_truth is empty")
+    answers = verl_answers(truth, extra_info)
+    choices = verl_choices(extra_info)
+    if not all(letter.strip() for letter, _ in choices):
+        raise record_error("empty", "extra_info.choices has an option without a letter")
+    check_answer(str(extra_info.get("query_type", "")), answers, choices)
 
 
 def verl_answers(truth: Answer | list[Answer], extra_info: dict[str, Any]) -> list[str]:
@@ -82,8 +96,9 @@ def verl_choices(extra_info: dict[str, Any]) -> list[tuple[str, str]]:
     """
     choices = extra_info.get("choices")
     table: list[tuple[Any, Any]] = []
-    if isinstance(choices, list) and all(isinstance(c, dict) and {"label", "text"} <= c.keys() for c in choices):
-        table = [(choice["label"], choice["text"]) for choice in choices]
+    if isinstance(choices, list) and all(isinstance(choice, dict) for choice in choices):
+        if all("label" in choice and "text" in choice for choice in choices):
+            table = [(choice["label"], choice["text"]) for choice in choices]
     elif isinstance(choices, list) and all(isinstance(choice, str) for choice in choices):
         table = list(choice_table(choices))
     elif isinstance(choices, dict):

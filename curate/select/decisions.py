@@ -42,11 +42,15 @@ class Decisions:
         return table.filter(pc.invert(table.column("kept")))
 
     def first_dropped(self, shards: Sequence[Path]) -> dict[str, str]:
-        """For each rule the first sample it dropped, as ``file:row: reason``; ``shards`` are the corpus' samples."""
+        """For each rule the first sample it dropped, as ``file:row: reason``, in the order of :attr:`dropped`.
+
+        ``shards`` are the corpus' samples.
+        """
+        if not self.dropped:
+            return {}
         firsts = pl.scan_parquet(self.path).filter(~pl.col("kept")).unique("rule", keep="first", maintain_order=True)
         places = pl.scan_parquet(list(shards)).select("id", "file", "row")
         found = firsts.join(places, on="id").collect()
-        return {
-            rule: f"{file}:{row}: {reason}"
-            for rule, file, row, reason in found.select("rule", "file", "row", "reason").iter_rows()
-        }
+        columns = found.select("rule", "file", "row", "reason")
+        first = {rule: f"{file}:{row}: {reason}" for rule, file, row, reason in columns.iter_rows()}
+        return {rule: first[rule] for rule in self.dropped if rule in first}

@@ -88,16 +88,17 @@ def _verdicts(corpus: Corpus, shard: Path, ids: pl.Series, columns: Collection[s
         frame = _read(corpus, "verdicts", path, columns)
         if frame["id"].equals(ids):
             return frame.drop("id")
-    found = pl.DataFrame(schema={"id": pl.String(), **{name: VERDICT_COLUMNS[name] for name in sorted(columns)}})
-    if shards := verdict_shards(corpus):
-        moved = pl.scan_parquet(shards).filter(pl.col("id").is_in(ids.implode()))
-        best_first = moved.sort(pl.col("judge_score").is_null(), maintain_order=True)
-        try:
-            found = best_first.unique("id", keep="first", maintain_order=True).select(found.columns).collect()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise UserError(
-                f"the verdicts in {path.parent} cannot be read ({first_line(error)}); {_remedy(corpus, 'verdicts')}"
-            ) from None
+    shards = verdict_shards(corpus)
+    if not shards:
+        return pl.DataFrame(schema={name: VERDICT_COLUMNS[name] for name in sorted(columns)}).clear(len(ids))
+    moved = pl.scan_parquet(shards).filter(pl.col("id").is_in(ids.implode()))
+    best_first = moved.sort(pl.col("judge_score").is_null(), maintain_order=True)
+    try:
+        found = best_first.unique("id", keep="first", maintain_order=True).select("id", *sorted(columns)).collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(
+            f"the verdicts in {path.parent} cannot be read ({first_line(error)}); {_remedy(corpus, 'verdicts')}"
+        ) from None
     return ids.to_frame().join(found, on="id", how="left", maintain_order="left").drop("id")
 
 

@@ -47,17 +47,26 @@ _ROLES = {"system": "system", "human": "user", "gpt": "assistant"}
 class _Pictures:
     """Takes in a record's pictures one by one and remembers how each was written."""
 
+    __slots__ = ("_intakes", "_read", "images", "plain")
+
     def __init__(self, read: Callable[[str | bytes], Intake]) -> None:
         self._read = read
         self._intakes: list[Intake] = []
         self.images: list[Image] = []
+        self.plain = True
+        """Whether each was the path of an ordinary image file, of which nothing has to be noted."""
 
     def positions(self, reference: str | bytes) -> tuple[int, ...]:
         """Take in one reference; the positions of its pictures (several for a multi-frame DICOM file)."""
         intake = self._read(reference)
         self._intakes.append(intake)
+        start = len(self.images)
         self.images += intake.images
-        return tuple(range(len(self.images) - len(intake.images), len(self.images)))
+        if intake.spelling is None and len(intake.images) == 1:
+            self.plain = self.plain and intake.dicom is None and intake.privacy == "unknown"
+            return (start,)
+        self.plain = False
+        return tuple(range(start, len(self.images)))
 
     def wire(self) -> dict[str, Any]:
         spelled = [intake.spelling for intake in self._intakes]
@@ -74,6 +83,8 @@ class _Pictures:
 
     def privacy(self, stated: Privacy = "unknown") -> Privacy:
         """The strictest of what the files say and what the record states."""
+        if self.plain:
+            return stated
         states = {stated, *(intake.privacy for intake in self._intakes)}
         return "identified" if "identified" in states else "deidentified" if "deidentified" in states else "unknown"
 
@@ -93,22 +104,25 @@ def to_sample(
     """
     pictures = _Pictures(read)
     wire: dict[str, Any] = {"format": format_name}
-    meta: dict[str, Any] = dict(record.model_extra or {})
     fields: dict[str, Any] = {"source": folder, "license": None}
-    taken = [key for key in ("source", "license") if isinstance(meta.get(key), str) and meta[key]]
-    fields |= {key: meta.pop(key) for key in taken}
-    if taken:
-        wire["fields"] = taken
+    extra = record.__pydantic_extra__
+    meta: dict[str, Any] = dict(extra) if extra else {}
+    for key in ("source", "license") if meta else ():
+        if isinstance(meta.get(key), str) and meta[key]:
+            fields[key] = meta.pop(key)
+            wire.setdefault("fields", []).append(key)
     fields |= _CONVERTERS[format_name](record, pictures, wire, meta)
-    wire |= pictures.wire()
-    if (dicom := pictures.dicom()) is not None and "dicom" not in meta:
-        meta["dicom"] = dicom
-        wire["derived"] = ["dicom"]
+    if not pictures.plain:
+        wire |= pictures.wire()
+        if (dicom := pictures.dicom()) is not None and "dicom" not in meta:
+            meta["dicom"] = dicom
+            wire["derived"] = ["dicom"]
     try:
         orjson.dumps((meta, wire))
     except (TypeError, RecursionError) as error:
         raise RejectError("not_json", f"an extra field can't be kept as JSON: {error}") from None
-    fields.setdefault("privacy", pictures.privacy())
+    if "privacy" not in fields:
+        fields["privacy"] = pictures.privacy()
     if fields["privacy"] == "identified":
         # What may be sent is declared by source: a record must not choose the one that suits it.
         fields["source"] = folder
@@ -123,8 +137,11 @@ def _references(value: str | list[str] | None, wire: dict[str, Any]) -> list[str
 
 
 def _caption(record: ImageCaption, pictures: _Pictures, wire: dict[str, Any], _: dict[str, Any]) -> dict[str, Any]:
-    shown = [position for name in _references(record.image, wire) for position in pictures.positions(name)]
-    return {"kind": "image_caption", "turns": (Turn("document", (*shown, record.text)),)}
+    parts: list[Part] = []
+    for name in _references(record.image, wire):
+        parts += pictures.positions(name)
+    parts.append(record.text)
+    return {"kind": "image_caption", "turns": (Turn("document", tuple(parts)),)}
 
 
 def _interleaved(record: Interleaved, pictures: _Pictures, wire: dict[str, Any], _: dict[str, Any]) -> dict[str, Any]:
@@ -143,12 +160,12 @@ def _interleaved(record: Interleaved, pictures: _Pictures, wire: dict[str, Any],
 
 def _conversation(record: Conversation, pictures: _Pictures, wire: dict[str, Any], _: dict[str, Any]) -> dict[str, Any]:
     waiting = iter(_references(record.image, wire))
-    turns = tuple(
+    turns = [
         Turn(_ROLES[message.from_], _place(message.value, waiting, pictures))  # type: ignore[arg-type]
         for message in record.conversations
-    )
+    ]
     _keep_nested(wire, "conversations", record.conversations)
-    return {"kind": "conversation", "turns": turns}
+    return {"kind": "conversation", "turns": tuple(turns)}
 
 
 def _query(record: Query, pictures: _Pictures, wire: dict[str, Any], _: dict[str, Any]) -> dict[str, Any]:
@@ -157,7 +174,9 @@ def _query(record: Query, pictures: _Pictures, wire: dict[str, Any], _: dict[str
     texts.append(("user", record.query))
     waiting = iter(references)
     turns = [Turn(role, _place(text or "", waiting, pictures)) for role, text in texts]  # type: ignore[arg-type]
-    first = [position for name in waiting for position in pictures.positions(name)]
+    first: list[Part] = []
+    for name in waiting:
+        first += pictures.positions(name)
     if first:
         wire["placeholders"] = False
         turns[-1] = Turn("user", (*first, *turns[-1].parts))
@@ -175,12 +194,14 @@ def _query(record: Query, pictures: _Pictures, wire: dict[str, Any], _: dict[str
 def _verl(record: VerlRow, pictures: _Pictures, wire: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
     cells = record.images or []
     waiting = iter([_cell_reference(cell) for cell in cells])
-    turns = tuple(Turn(message.role, _place(message.content, waiting, pictures)) for message in record.prompt)
+    turns = tuple([Turn(message.role, _place(message.content, waiting, pictures)) for message in record.prompt])
     if record.images is not None:
         wire["cells"] = [cell if isinstance(cell, str) else _without_bytes(cell) for cell in cells]
     _keep_nested(wire, "prompt", record.prompt)
     wire["answer"] = record.reward_model.ground_truth
-    wire["reward_model"] = record.reward_model.model_dump(exclude={"ground_truth"}, exclude_unset=True)
+    reward = record.reward_model
+    style = {"style": reward.style} if "style" in reward.model_fields_set else {}
+    wire["reward_model"] = style | (reward.model_extra or {})
     wire["fields"] = [*wire.get("fields", []), *(["ability"] if record.ability is not None else [])]
     meta |= {"extra_info": record.extra_info} | ({"ability": record.ability} if record.ability is not None else {})
     query_type = record.extra_info.get("query_type")
@@ -235,9 +256,9 @@ _CONVERTERS: dict[str, Callable[[Any, _Pictures, dict[str, Any], dict[str, Any]]
 
 def _place(text: str, waiting: Iterator[str | bytes], pictures: _Pictures) -> tuple[Part, ...]:
     """The parts of a text whose placeholders stand for the next of the waiting pictures."""
+    if IMAGE_PLACEHOLDER not in text:
+        return (text,)
     first, *others = text.split(IMAGE_PLACEHOLDER)
-    if not others:
-        return (first,)
     parts: list[Part] = [first] if first else []
     for piece in others:
         if (reference := next(waiting, None)) is not None:
@@ -267,6 +288,9 @@ def _without_bytes(cell: VerlImage) -> dict[str, Any]:
 
 
 def _keep_nested(wire: dict[str, Any], field: str, rows: Sequence[WireRecord | None]) -> None:
-    nested = {f"{field}/{position}": row.model_extra for position, row in enumerate(rows) if row and row.model_extra}
+    nested = {}
+    for position, row in enumerate(rows):
+        if row is not None and row.__pydantic_extra__:
+            nested[f"{field}/{position}"] = row.__pydantic_extra__
     if nested:
         wire["nested"] = nested

@@ -5,7 +5,11 @@ from __future__ import annotations
 import hashlib
 import shutil
 from array import array
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import compress, pairwise
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +30,25 @@ def location_key(root: int, relative: str) -> int:
     return int.from_bytes(hashlib.blake2b(f"{root}\0{relative}".encode(), digest_size=8).digest())
 
 
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """What became of a chunk, in the form that is cheapest to send to another process."""
+
+    rows: int
+    samples: pa.Table
+    places: list[int]
+    """Position in the chunk of the row that each sample was."""
+    made_from: bytes
+    """:func:`made_from` of each sample, one after the other; a list of such results of orjson takes up much memory."""
+    ends: list[int]
+    """Where each of these ends."""
+    rejects: list[tuple[int, Reject]]
+    """With the position of the row; neither a place nor here is none of the chunk's rows."""
+    locations: set[int]
+    """The :func:`location_key` of every image file that the rows referred to."""
+    seconds: float
+
+
 class Staging:
     """Collects the outcomes of rows in input order and writes a shard whenever one is full.
 
@@ -38,9 +61,7 @@ class Staging:
         self._samples_dir = corpus.path / "samples.partial"
         self._rejects_dir = corpus.path / "rejects.partial"
         self._marker = _marker(corpus)
-        self._pending: list[Sample] = []
-        self._rejects: list[Reject] = []
-        self._locations = array("Q")
+        self._begin_part()
         self._seen = _SeenIds()
         self.rows = 0
         """Rows settled in finished shards; an ingest that goes on skips as many."""
@@ -93,23 +114,46 @@ class Staging:
         with atomic_file(self._marker) as file:
             file.write(orjson.dumps({"input": self._hash, "finished": finished}))
 
-    def add(self, outcomes: Sequence[tuple[Sample | Reject, Sequence[int]]]) -> None:
-        """Settle rows: for each what became of it, and the :func:`location_key` of every image it referred to."""
-        new = iter(self._seen.add([result.id for result, _ in outcomes if isinstance(result, Sample)]))
-        for result, locations in outcomes:
-            self._settled += 1
-            self._locations.extend(locations)
-            if isinstance(result, Reject):
-                self._rejects.append(result)
-            elif next(new):
-                self._pending.append(result)
-                self.samples += 1
-            else:
-                origin = result.origin
-                message = f"the same content is there already as {result.id}"
-                self._rejects.append(Reject(origin.file, origin.row, "duplicate", message))
-            if len(self._pending) >= SHARD_ROWS:
-                self._write_part()
+    def add(self, converted: Converted) -> None:
+        """Settle the rows of a chunk."""
+        table, places, rejects = converted.samples, converted.places, converted.rejects
+        new = self._seen.add(table["id"].to_pylist())
+        sources = [converted.made_from[start:end] for start, end in pairwise([0, *converted.ends])]
+        if not all(new):
+            rejects = sorted([*rejects, *_duplicates(table, places, new)])
+            table = table.filter(pa.array(new, pa.bool_()))
+            places, sources = list(compress(places, new)), list(compress(sources, new))
+        # Rows of the chunk that end up in a later part are read again when an ingest goes on: once more does no harm.
+        self._locations.extend(converted.locations)
+        settled = taken = 0
+        while self._pending_rows + len(places) - taken >= SHARD_ROWS:
+            stop = taken + SHARD_ROWS - self._pending_rows
+            end = places[stop - 1] + 1
+            rejects = self._take(rejects, end)
+            self._settled += end - settled
+            self._keep(table.slice(taken, stop - taken), sources[taken:stop])
+            self._write_part()
+            settled, taken = end, stop
+        self._take(rejects, converted.rows)
+        self._settled += converted.rows - settled
+        self._keep(table.slice(taken), sources[taken:])
+
+    def reject(self, reject: Reject) -> None:
+        """Settle a row that is none of a chunk."""
+        self._rejects.append(reject)
+        self._settled += 1
+
+    def _take(self, rejects: list[tuple[int, Reject]], end: int) -> list[tuple[int, Reject]]:
+        """Note the rejects of rows before ``end``; the others."""
+        count = bisect_left(rejects, end, key=itemgetter(0))
+        self._rejects += [reject for _, reject in rejects[:count]]
+        return rejects[count:]
+
+    def _keep(self, table: pa.Table, sources: Sequence[bytes]) -> None:
+        self._pending.append(table)
+        self._pending_rows += len(table)
+        self.samples += len(table)
+        self._digest.update(b"".join(sources))
 
     def _write_part(self, end: str = "") -> None:
         name = f"part-{len(self._shards()):05d}"
@@ -120,9 +164,19 @@ class Staging:
                 file.writelines(
                     orjson.dumps(reject._asdict(), option=orjson.OPT_APPEND_NEWLINE) for reject in self._rejects
                 )
-        fingerprint = f"{self._settled}:{_digest(self._pending)}{end}"
-        write_shard(self._samples_dir / f"{name}.parquet", to_table(self._pending), fingerprint)
-        self._pending, self._rejects, self._locations = [], [], array("Q")
+        fingerprint = f"{self._settled}:{self._digest.hexdigest()}{end}"
+        # In one piece: how the rows came in chunks must not show in the file.
+        table = pa.concat_tables(self._pending).combine_chunks() if self._pending else to_table([])
+        write_shard(self._samples_dir / f"{name}.parquet", table, fingerprint)
+        self._begin_part()
+
+    def _begin_part(self) -> None:
+        self._pending: list[pa.Table] = []
+        self._pending_rows = 0
+        self._digest = hashlib.sha256()
+        """Over all that facts about the pending samples are made from: their fingerprint."""
+        self._rejects: list[Reject] = []
+        self._locations = array("Q")
 
     def is_referenced(self, key: int) -> bool:
         """Whether any row so far referred to the image file with this :func:`location_key`."""
@@ -154,13 +208,18 @@ class Staging:
         sync_directory(self._corpus.path)
 
 
-def _digest(samples: Sequence[Sample]) -> str:
-    """SHA-256 over all of the samples that facts are made from: beside the content, file names and attributes."""
-    digest = hashlib.sha256()
-    for sample in samples:
-        names = [(image.path, image.name) for image in sample.images]
-        digest.update(orjson.dumps((sample.id, sample.source, sample.privacy, names, sample.meta)))
-    return digest.hexdigest()
+def made_from(sample: Sample) -> bytes:
+    """All of a sample that facts are made from: beside the content, file names and attributes."""
+    names = [(image.path, image.name) for image in sample.images]
+    return orjson.dumps((sample.id, sample.source, sample.privacy, names, sample.meta))
+
+
+def _duplicates(table: pa.Table, places: Sequence[int], new: Sequence[bool]) -> Iterator[tuple[int, Reject]]:
+    """A reject for every sample that is not new, with the position of its row."""
+    again = table.select(["id", "file", "row"]).filter(pa.array([not first for first in new], pa.bool_()))
+    where = (place for place, first in zip(places, new, strict=True) if not first)
+    for place, sample_id, file, row in zip(where, *(column.to_pylist() for column in again.columns), strict=True):
+        yield place, Reject(file, row, "duplicate", f"the same content is there already as {sample_id}")
 
 
 def close_staging(corpus: Corpus) -> None:

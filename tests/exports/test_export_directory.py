@@ -241,6 +241,24 @@ class TestPictures:
             summary = export(corpus, "image-caption", tmp_path / "out", ExportOptions(images=images))
             assert (summary.files[0].rows, summary.skipped) == (2, {})
 
+    def test_a_lost_picture_leaves_no_empty_folder(self, tmp_path: Path) -> None:
+        corpus, samples = corpus_with(tmp_path)
+        image_file(corpus, samples[0].images[0]).unlink()
+        export(corpus, "llamafactory-sft", tmp_path / "out")
+        folders = [path for path in (tmp_path / "out").rglob("*") if path.is_dir()]
+        assert len(folders) > 1
+        assert all(any(folder.iterdir()) for folder in folders)
+
+    def test_a_lost_picture_is_missed_in_every_shard(self, tmp_path: Path) -> None:
+        image, other = (stored(tmp_path / "curated", distinct(number)) for number in range(2))
+        samples = [conversation(f"{n}?", "a", images=[shown], row=n) for n, shown in enumerate([image, other] * 3)]
+        corpus = make_corpus(tmp_path / "curated", samples, per_shard=2)
+        write_signals(corpus)
+        image_file(corpus, image).unlink()
+        summary = export(corpus, "llamafactory-sft", tmp_path / "out")
+        assert (summary.files[0].rows, summary.images) == (3, 1)
+        assert summary.skipped == {"picture missing or changed": 3}
+
     def test_when_no_picture_is_left_nothing_is_written(self, tmp_path: Path) -> None:
         corpus, samples = corpus_with(tmp_path, pictures=1)
         image_file(corpus, samples[0].images[0]).unlink()

@@ -274,6 +274,16 @@ def test_one_picture_cannot_be_split(tmp_path: Path, pictures: list[Image]) -> N
     assert any("no validation file" in note for note in summary.notes)
 
 
+def test_the_same_answer_is_judged_by_the_options_of_its_own_question(tmp_path: Path) -> None:
+    asked = [
+        query(f"{n}?", "C", query_type="choice", choices=choices, row=n)
+        for n, choices in enumerate([LUNGS, (*LUNGS, ("C", "heart")), LUNGS, (*LUNGS, ("C", "heart"))])
+    ]
+    directory, summary = run(tmp_path, asked)
+    assert [row["extra_info"]["id"] for row in rows(directory)] == [asked[1].id, asked[3].id]
+    assert summary.skipped == {"no response could match its answer": 2}
+
+
 def test_row_groups_are_bounded_by_the_bytes_of_their_pictures(
     tmp_path: Path, pictures: list[Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,10 +157,9 @@ def test_killing_a_command_leaves_no_process_behind(tmp_path: Path) -> None:
     process.kill()
     process.wait()
     for _ in range(500):
-        if not members(process.pid):
+        if not (left := members(process.pid)):
             break
         time.sleep(0.01)
-    left = members(process.pid)
     if left:
         os.killpg(process.pid, signal.SIGKILL)
     assert left == []

@@ -124,6 +124,14 @@ def test_a_judge_that_reached_only_some_shards(tmp_path: Path) -> None:
     assert (decisions.kept, decisions.unjudged) == (4, {"not_asked": 2})
 
 
+def test_the_first_dropped_samples_are_in_the_order_of_the_rules(tmp_path: Path) -> None:
+    signals = [{"text_boilerplate": True}, {"image_min_side": 4}, {"image_entropy": 0.0}, {"text_cut_off": True}]
+    corpus, samples = corpus_of(tmp_path, 4)
+    write_signals(corpus, {sample.id: row for sample, row in zip(samples, signals, strict=True)})
+    first = select_samples(corpus).first_dropped(corpus.shards())
+    assert list(first) == ["near_blank", "too_small", "cut_off_text", "boilerplate"]
+
+
 def test_decisions_have_a_row_group_for_each_shard(tmp_path: Path) -> None:
     corpus, samples = corpus_of(tmp_path, 5, per_shard=2)
     write_signals(corpus, {samples[2].id: {"text_cut_off": True}})

@@ -115,6 +115,7 @@ ROW = '"image": "0.png", "text": "x"'
         ('"n": "a\tb"', "invalid_json"),
         ('"n": 01', "invalid_json"),
         ('"n": 1, "text": ""', "duplicate_key"),
+        ('"n": 1, "n": "\\u0022\\u0022"', "duplicate_key"),
     ],
 )
 def test_what_pydantic_alone_would_let_pass(folder: Path, tail: str, code: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,23 +15,31 @@ _MAX_COLUMNS = 4096
 class ColumnTypes:
     """Finds columns that hold values of several types, which Arrow, and so every trainer, refuses."""
 
-    def __init__(self, *, deep: bool) -> None:
-        self._deep = deep
+    def __init__(self, *, deep: bool, part: bool = False) -> None:
+        """``deep``: what is nested is a column too. ``part``: of a part of a file all columns are watched."""
+        self._deep, self._most = deep, sys.maxsize if part else _MAX_COLUMNS
         self._first: dict[str, dict[str, int]] = {}
         """For each column the types it has had, with the first row of each."""
+        self.noted: list[tuple[int, str, str]] = []
+        """Row, column and type, whenever a column had a type for the first time."""
 
     def conflicts(self, row: int, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Columns that this row gives a type they have not had before, each with a sentence."""
         for place, value in self._columns("", fields):
-            kind = type_name(value)
-            if value is None or (place not in self._first and len(self._first) >= _MAX_COLUMNS):
-                continue
-            known = self._first.setdefault(place, {})
-            if kind not in known:
-                if known:
-                    other, first = next(iter(known.items()))
-                    yield place, f"it is {kind} here and {other} in row {first}"
-                known[kind] = row
+            if value is not None and (sentence := self.conflict(row, place, type_name(value))):
+                yield place, sentence
+
+    def conflict(self, row: int, place: str, kind: str) -> str | None:
+        """A sentence when the column has had values, but none of this type."""
+        if place not in self._first and len(self._first) >= self._most:
+            return None
+        known = self._first.setdefault(place, {})
+        if kind in known:
+            return None
+        other, first = next(iter(known.items()), ("", 0))
+        known[kind] = row
+        self.noted.append((row, place, kind))
+        return f"it is {kind} here and {other} in row {first}" if other else None
 
     def _columns(self, place: str, value: Any) -> Iterator[tuple[str, Any]]:
         if isinstance(value, dict) and (self._deep or not place):

@@ -23,8 +23,8 @@ from curate.sources.validate.llamafactory import (
     data_files,
     is_dataset_info,
 )
-from curate.sources.validate.rows import Table
 from curate.sources.validate.session import Session
+from curate.sources.validate.table import Table
 
 MARKER = "export.json"
 """Describes an export of curate, which is its writer."""

@@ -13,9 +13,9 @@ import yaml
 
 from curate.schemas import IMAGE_PLACEHOLDER, shown
 from curate.sources.readers import BadRow, Row, parse_line
-from curate.sources.validate.rows import Pictured, Table
 from curate.sources.validate.session import Session
 from curate.sources.validate.sharegpt import ELSEWHERE, EntryError, sharegpt_layout
+from curate.sources.validate.table import Pictured, Table
 
 INFO_FILE, CONFIG_FILE = "dataset_info.json", "train.yaml"
 _FILE_TYPES = {"arrow", "csv", "json", "jsonl", "parquet", "txt"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -39,11 +40,13 @@ class Group:
     rows: int = 0
     errors: int = 0
     warnings: int = 0
+    position: int = 0
+    """Its place among the groups."""
 
 
 @dataclass
 class Report:
-    """Counts of all findings; the findings themselves are kept up to ``limit``, errors before warnings."""
+    """Counts of all findings; the first ``limit`` are kept by file and row, errors before warnings."""
 
     limit: int
     files: int = 0
@@ -55,7 +58,7 @@ class Report:
 
     def group(self, name: str) -> Group:
         """The counts of a file, begun when it is first named."""
-        return self.groups.setdefault(_text(name), Group())
+        return self.groups.setdefault(_text(name), Group(position=len(self.groups)))
 
     def add(
         self,
@@ -72,14 +75,38 @@ class Report:
         """Count a finding, and keep it while there is room."""
         counts = self.group(group or file)
         self.by_code[code] += 1
-        kept = self._errors if severity == "error" else self._warnings
         if severity == "error":
             counts.errors += 1
         else:
             counts.warnings += 1
-        if len(kept) < self.limit:
-            words = (_text(file), row, _cut(field, _LONGEST_FIELD), code, _cut(message, _LONGEST_MESSAGE))
-            kept.append(Finding(severity, *words, line, _text(group or file)))
+        self._keep(severity, (counts.position, _text(file), row), (field, code, message, line, _text(group or file)))
+
+    def merge(self, group: str, found: Report, rows_before: int) -> None:
+        """Add what was found in a part of a file, whose rows are counted from the beginning of that part."""
+        counts = self.group(group)
+        counts.rows += found.rows
+        counts.errors += found.errors
+        counts.warnings += found.warnings
+        self.by_code.update(found.by_code)
+        for finding in (*found._errors, *found._warnings):
+            row, line = (finding.row and finding.row + rows_before), (finding.line and finding.line + rows_before)
+            words = (finding.field, finding.code, finding.message, line, finding.group)
+            self._keep(finding.severity, (counts.position, finding.file, row), words)
+
+    def _keep(self, severity: Severity, place: tuple[int, str, int], words: tuple[str, str, str, int, str]) -> None:
+        """Keep a finding if it is among the first, in whatever order they come."""
+        kept = self._errors if severity == "error" else self._warnings
+        if len(kept) >= self.limit:
+            if not kept or place >= self._place(kept[-1]):
+                return
+            kept.pop()
+        field, code, message, line, group = words
+        _, file, row = place
+        cut = (_cut(field, _LONGEST_FIELD), code, _cut(message, _LONGEST_MESSAGE))
+        insort(kept, Finding(severity, file, row, *cut, line, group), key=self._place)
+
+    def _place(self, finding: Finding) -> tuple[int, str, int]:
+        return self.groups[finding.group].position, finding.file, finding.row
 
     @property
     def rows(self) -> int:
@@ -99,8 +126,7 @@ class Report:
     def findings(self) -> list[Finding]:
         """At most ``limit`` findings, errors before warnings where not all fit, by file and row."""
         kept = self._errors + self._warnings[: max(0, self.limit - len(self._errors))]
-        order = {name: position for position, name in enumerate(self.groups)}
-        return sorted(kept, key=lambda finding: (order[finding.group], finding.file, finding.row))
+        return sorted(kept, key=self._place)
 
 
 def _cut(text: str, longest: int) -> str:

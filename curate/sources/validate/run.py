@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ from typing import Literal
 from curate.corpus import UserError
 from curate.rewards import RewardError, known_types
 from curate.schemas import FORMATS
-from curate.sources.ingest import sidecar_rows, undescribed_image
+from curate.sources.inputs import sidecar_rows, undescribed_image
 from curate.sources.locations import real_path
 from curate.sources.readers import SUFFIXES, is_record_file, renamed
 from curate.sources.rejects import Reject, RejectError
@@ -25,10 +26,14 @@ from curate.sources.validate.exports import (
     rows_for_trainer,
 )
 from curate.sources.validate.images import ImageChecks
+from curate.sources.validate.line_ranges import prepare
 from curate.sources.validate.llamafactory import INFO_FILE, DataFile
+from curate.sources.validate.quick_rows import Adapt
 from curate.sources.validate.report import Report, Severity
-from curate.sources.validate.rows import Adapt, RowChecks, Table
+from curate.sources.validate.rows import RowChecks
 from curate.sources.validate.session import Session, ValidateOptions
+from curate.sources.validate.table import Table
+from curate.sources.validate.workers import Workers
 from curate.sources.walk import Item, walk
 
 FORMAT_NAMES = (*FORMATS, *ROWS_OF_EXPORT)
@@ -57,14 +62,23 @@ def validate(paths: Sequence[Path], options: ValidateOptions, progress: Progress
         raise UserError(str(error)) from None
     report = Report(options.limit)
     roots = tuple((path if path.is_dir() else path.parent).resolve() for path in (*paths, *options.allow_roots))
-    with ImageChecks(decode=options.decode) as images:
-        session = Session(report, images, options, roots, lambda: progress and progress(report.rows, report.errors))
+    with (
+        ImageChecks(decode=options.decode) as images,
+        Workers(options.parallel, partial(prepare, options.decode)) as workers,
+    ):
+        tick = partial(_tell, report, progress)
+        session = Session(report, images, options, roots, tick, workers)
         raw = [path for path in paths if _check(path, session) == "raw"]
         for path in raw:
             _check_undescribed(path, session)
     if not report.rows and not report.errors:
         report.add("error", str(paths[0]), 0, "nothing_to_validate", "there are no records here")
     return report
+
+
+def _tell(report: Report, progress: Progress | None) -> None:
+    if progress is not None:
+        progress(report.rows, report.errors)
 
 
 def _check_path(path: Path, options: ValidateOptions) -> None:
@@ -167,4 +181,4 @@ def _adapt(session: Session) -> Adapt | None:
     columns = session.options.columns
     if not columns:
         return None
-    return lambda fields: renamed(fields, columns)
+    return partial(renamed, columns=columns)

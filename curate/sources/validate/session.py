@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from curate.sources.validate.images import ImageChecks, Place
+from curate.sources.validate.line_ranges import check_rest
 from curate.sources.validate.report import Report
-from curate.sources.validate.rows import Pictured, RowChecks, Table, Tick
+from curate.sources.validate.rows import RowChecks, Tick
+from curate.sources.validate.table import Pictured, Table
+from curate.sources.validate.workers import Parallel, Workers
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class ValidateOptions:
     """Decode every picture in full; else only its header and its end are looked at."""
     limit: int = 100
     """Findings kept in full; all are counted."""
+    parallel: Parallel = field(default_factory=Parallel)
+    """How large files are checked in several processes."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Session:
     roots: tuple[Path, ...]
     """Real paths of all folders that records may refer to."""
     tick: Tick
+    workers: Workers
 
     def place(self, beside: Path, *, root: Path | None = None, trainer: bool = False) -> Place:
         """Where references of records are looked up: ``beside`` first, then ``root`` (``beside`` if not given)."""
@@ -47,5 +53,8 @@ class Session:
         """Check a file of rows; where its first row with a picture is."""
         self.report.files += 1
         checks = RowChecks(table, self.images, self.report)
-        checks.file(self.tick)
+        checks.file(self.tick, self.workers.worth_it, lambda start, lines: self._check_rest(checks, start, lines))
         return checks.pictured
+
+    def _check_rest(self, checks: RowChecks, start: int, lines: int) -> None:
+        check_rest(checks, start, lines, self.workers, self.tick)

@@ -1,0 +1,90 @@
+"""Worker processes that end with the process that started them, and never see the signals of its terminal."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import Any
+
+from curate.corpus import UserError
+
+
+def usable_cores() -> int:
+    """Processors this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def worker_processes(
+    number: int, *, remedy: str, prepare: Callable[[], None] | None = None
+) -> Iterator[Callable[..., Future[Any]]]:
+    """A pool of at most ``number`` processes; what it gives is the pool's ``submit``.
+
+    ``prepare`` runs first in each of them. It and what is submitted must be importable, or a ``functools.partial`` of
+    such. When the block is left while work is under way, or this process dies, the processes end at once.
+
+    Raises UserError when one of them was killed (mostly: out of memory); ``remedy`` says what to do then.
+    """
+    context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
+    ending, lifeline = context.Pipe(duplex=False)
+    with _signals_blocked():
+        pool = ProcessPoolExecutor(number, context, initializer=_begin, initargs=(ending, prepare))
+    running: set[Future[Any]] = set()
+
+    def submit(*call: Any) -> Future[Any]:
+        try:
+            with _signals_blocked():
+                future = pool.submit(*call)
+        except ValueError as error:  # it broke, and closed its pipes, while it was starting a process
+            raise BrokenProcessPool from error
+        running.add(future)
+        future.add_done_callback(running.discard)
+        return future
+
+    with ending, lifeline, pool:
+        try:
+            yield submit
+        except BrokenProcessPool:
+            raise UserError(f"a worker process was killed, probably for lack of memory; {remedy}") from None
+        finally:
+            if running:
+                # What they work on is done again by the next run; to wait for it could take minutes.
+                for worker in set(multiprocessing.active_children()) - others:
+                    worker.kill()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Processes started here never see these signals, which a terminal sends to all; ours are only delayed."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin(ending: Connection, prepare: Callable[[], None] | None) -> None:
+    """End this worker process when the other end of the pipe goes, with the parent.
+
+    Without this the workers of a killed run wait for work for ever, and hold its memory.
+    """
+
+    def watch() -> None:
+        ending.poll(None)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end with parent", daemon=True).start()
+    if prepare is not None:
+        prepare()

@@ -32,6 +32,7 @@ from curate.engine import usable_cores  # noqa: E402
 from curate.signals import measure_corpus  # noqa: E402
 from curate.sources.ingest import IngestOptions, ingest  # noqa: E402
 
+_MANY = 7
 _TEXT = "Number {}: a photograph of the retina shows the optic disc, the vessels and a macula without exudates."
 
 
@@ -49,21 +50,30 @@ def main() -> None:
         write_results(f"signals-{part}", f"python benchmarks/signals/run.py {part}", text)
 
 
-def _corpus(work: Path, name: str, limit: int) -> tuple[Corpus, int]:
-    """A corpus of the pictures in one folder, each with a caption, and how many there are."""
+def _corpus(work: Path, name: str, limit: int, times: int = 1) -> tuple[Corpus, int]:
+    """A corpus of the pictures in one folder, each ``times`` under other names with a caption; how many there are."""
     raw, path = work / f"raw-{name}", work / f"corpus-{name}"
     for folder in (raw, path):
         shutil.rmtree(folder, ignore_errors=True)
     raw.mkdir()
-    files = sorted((work / name).iterdir())[:limit]
+    files = _link(work / name, raw, limit, times)
     with (raw / "captions.jsonl").open("w") as records:
         for number, file in enumerate(files):
-            (raw / file.name).hardlink_to(file)
-            record = {"image": file.name, "text": _TEXT.format(number), "source": "made"}
+            record = {"image": file, "text": _TEXT.format(number), "source": "made"}
             records.write(json.dumps(record) + "\n")
     corpus = Corpus.create(path)
     ingest([raw], corpus, IngestOptions(), lambda rows, samples: None)
     return corpus, len(files)
+
+
+def _link(pictures: Path, folder: Path, limit: int, times: int) -> list[str]:
+    """Link each picture ``times`` into a folder; the names."""
+    names = []
+    for time in range(times):
+        for file in sorted(pictures.iterdir())[:limit]:
+            names.append(f"{time}-{file.name}")
+            (folder / names[-1]).hardlink_to(file)
+    return names
 
 
 def _signals(corpus: Corpus) -> Timing:
@@ -186,14 +196,13 @@ def _imagededup(options: argparse.Namespace) -> str:
         python = peer_python("imagededup", HERE / "imagededup.txt")
     except PeerError as error:
         return f"# imagededup\n\nIt could not be installed:\n\n    {error}\n"
-    corpus, count = _corpus(options.work, "jpeg", options.pictures)
+    corpus, count = _corpus(options.work, "jpeg", options.pictures, _MANY)
 
     def peer() -> Timing:
         folder = options.work / "for-imagededup"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        for path in sorted((options.work / "jpeg").iterdir())[:count]:
-            (folder / path.name).hardlink_to(path)
+        _link(options.work / "jpeg", folder, options.pictures, _MANY)
         return by_peer(python, HERE / "imagededup_hashes.py", folder, str(count))
 
     timings = in_turn({"curate": lambda: _signals(corpus), "imagededup": peer}, max(1, options.rounds // 2))
@@ -205,7 +214,8 @@ def _imagededup(options: argparse.Namespace) -> str:
     ]
     head = ["", "images/s", "curate is faster (wall), times", "curate is faster (cpu), times"]
     return (
-        f"# Perceptual hashes against imagededup\n\n{count:,} JPEG files of 1024 x 1024. curate: all signals, "
+        f"# Perceptual hashes against imagededup\n\n{count:,} JPEG files of 1024 x 1024, each picture {_MANY} times "
+        "under other names: several shards, as in a corpus of any size. curate: all signals, "
         "the perceptual "
         f"hash being one of them.\n\n{table(head, rows)}"
     )

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any, TypeVar
 
+from curate.engine.memory import keep_freed_memory
 from curate.engine.processes import usable_cores, worker_processes
 
 Item = TypeVar("Item")
@@ -39,6 +40,7 @@ def map_in_order(
     Raises whatever the function raises, and UserError when a worker process was killed (mostly: out of memory).
     """
     cores = workers or usable_cores()
+    keep_freed_memory()
     running: deque[tuple[Future[Result], Item]] = deque()
     ahead = 0
     with ExitStack() as stack:

@@ -7,6 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import TypeVar
 
+from curate.engine.memory import keep_freed_memory
 from curate.engine.processes import usable_cores, worker_processes
 
 Result = TypeVar("Result")
@@ -25,6 +26,7 @@ def map_shards(
     Raises whatever ``function`` raises, and UserError when a worker process was killed (mostly: out of memory).
     """
     cores = workers or usable_cores()
+    keep_freed_memory()
     if len(shards) <= 1 or cores == 1:
         for shard in shards:
             yield shard, function(shard, cores)

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from curate.corpus import UserError
+from curate.engine.memory import keep_freed_memory
 
 
 def usable_cores() -> int:
@@ -86,5 +87,6 @@ def _begin(ending: Connection, prepare: Callable[[], None] | None) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="end with parent", daemon=True).start()
+    keep_freed_memory()
     if prepare is not None:
         prepare()

@@ -24,7 +24,7 @@ _DESCRIPTION: Final = "export.json"
 def describe_export(path: Path) -> dict[str, Any]:
     """Content of ``export.json``. Raises UserError when ``path`` is no complete export."""
     if not path.is_dir():
-        raise UserError(f"the export {path} does not exist; curate export -o {path} writes one")
+        raise UserError(f"the export {path} does not exist; curate export --format FORMAT -o {path} writes one")
     try:
         description = json.loads((path / _DESCRIPTION).read_bytes())
     except (OSError, ValueError):

@@ -9,8 +9,9 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for
 from typing import Any
 
 from curate.corpus import UserError
@@ -51,16 +52,40 @@ def worker_processes(
         return future
 
     with ending, lifeline, pool:
+        done = False
+        over = threading.Event()
+        threading.Thread(target=_break_when_one_dies, args=(pool, others, over), daemon=True).start()
         try:
             yield submit
+            done = not running
         except BrokenProcessPool:
             raise UserError(f"a worker process was killed, probably for lack of memory; {remedy}") from None
         finally:
-            if running:
+            over.set()
+            if not done:
                 # What they work on is done again by the next run; to wait for it could take minutes.
-                for worker in set(multiprocessing.active_children()) - others:
-                    worker.kill()
+                _break(pool, others)
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _break(pool: ProcessPoolExecutor, others: set[Any]) -> None:
+    """Kill all workers.
+
+    The pool itself only sends SIGTERM, which they do not see. And it would wait for ever for the rest of a result of
+    which a worker had sent half, as long as this process holds the other end of that pipe too.
+    """
+    for worker in set(multiprocessing.active_children()) - others:
+        worker.kill()
+    with suppress(AttributeError, OSError):
+        pool._result_queue._writer.close()  # type: ignore[attr-defined]
+
+
+def _break_when_one_dies(pool: ProcessPoolExecutor, others: set[Any], over: threading.Event) -> None:
+    while not over.wait(0.3):
+        workers = list((pool._processes or {}).values())
+        if wait_for([worker.sentinel for worker in workers], timeout=0) and not over.is_set():
+            _break(pool, others)
+            return
 
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
+from judge.endpoint import Endpoint as Server
 
 from curate.corpus import Corpus
-from curate.judge import Endpoint, JudgeOptions, Price, load_rubrics
+from curate.judge import Endpoint, JudgeOptions, Price, judge_corpus, load_rubrics
 
 KEY = "sk-test-0123456789abcdef"
 
@@ -38,3 +39,13 @@ def verdicts(corpus: Corpus) -> pl.DataFrame:
 def statuses(corpus: Corpus) -> list[str]:
     """judge_status of all samples."""
     return verdicts(corpus)["judge_status"].to_list()
+
+
+def ask_again(corpus: Corpus, endpoint: Server, **changes: object) -> list[str]:
+    """Judge again; the texts of the samples that were asked about."""
+    before = len(endpoint.requests)
+    summary = judge_corpus(corpus, options(endpoint.url, **changes))
+    assert summary.status in (0, 1)
+    asked = [str(request.user) for request in endpoint.requests[before:]]
+    assert len(asked) == summary.requests
+    return asked

@@ -3,12 +3,11 @@
 import gzip
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from support.pictures import distinct
+from sources.validating import findings
 
 from curate.schemas import FORMATS
 from curate.sources.validate import Report, ValidateOptions, validate
@@ -58,17 +57,6 @@ def damaged(draw: st.DrawFn) -> bytes:
 lines = (texts.map(lambda text: text.encode(errors="surrogatepass")) | damaged()).map(
     lambda line: line.replace(b"\n", b" ").replace(b"\r", b" ")
 )
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for number in (0, 1):
-        (tmp_path / f"{number}.png").write_bytes(distinct(number))
-    return tmp_path
-
-
-def findings(report: Report) -> list[tuple[Any, ...]]:
-    return sorted((f.severity, f.row, f.field, f.code, f.message) for f in report.findings())
 
 
 def assert_both_ways_agree(folder: Path, rows: list[bytes]) -> Report:

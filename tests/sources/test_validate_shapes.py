@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.pictures import distinct
+from sources.validating import findings
 
-from curate.sources.validate import Report, ValidateOptions, validate
+from curate.sources.validate import ValidateOptions, validate
 
 ONE_FOLDER = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PATH, OTHER = "0.png", "1.png"
@@ -107,17 +106,6 @@ def alike(draw: st.DrawFn) -> list[str]:
         json.dumps(row, ensure_ascii=ascii_only, separators=(", ", ": ") if spaced else (",", ":")) for row in rows
     ]
     return [line.replace('\\"', "\\u0022") if draw(st.integers(0, 9)) == 0 else line for line in lines]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for number in (0, 1):
-        (tmp_path / f"{number}.png").write_bytes(distinct(number))
-    return tmp_path
-
-
-def findings(report: Report) -> list[tuple[Any, ...]]:
-    return sorted((f.severity, f.row, f.field, f.code, f.message) for f in report.findings())
 
 
 @given(lines=alike())

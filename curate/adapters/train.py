@@ -112,8 +112,8 @@ class Training:
     def check_machine(self, environment: TrainerEnvironment) -> None:
         """Raise UserError when this machine has too few GPUs, or the environment lacks what training imports."""
         needed = self.adapter.needed(self.stage)
-        if not self.stage.gpus and not needed:
-            return
+        if self.run.state in ("trained", "finished") or not (self.stage.gpus or needed):
+            return  # a model is made from its last checkpoint on any machine
         modules = [f"{module}={advice}" for module, advice in needed.items()]
         command = Command(("-m", "curate.adapters.machine", str(self.stage.gpus), *modules))
         ended = self._run(command, environment, self.run.log)
@@ -148,9 +148,8 @@ class Training:
         Raises DataProblemsError for rows that training would stop at or lose, UserError when the proof cannot run.
         """
         before = self._fingerprints()
-        self.run.advance(
-            "configured", exports={}
-        )  # first, so that a proof that fails leaves no trace of an earlier one
+        # First, so that a proof that fails leaves no trace of an earlier one.
+        self.run.advance("configured", exports={})
         self.run.forget_proof()
         ended = self._run(self.adapter.prove(self.stage, self.run.path), environment, self.run.path / "proof.txt")
         if ended.status:

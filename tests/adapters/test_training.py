@@ -106,3 +106,5 @@ def test_a_machine_that_cannot_train_is_told_before_anything_takes_long(export: 
         ):
             begun.check_machine(ENVIRONMENT)
         assert begun.stage.gpus == 1
+        run.advance("trained")
+        begun.check_machine(ENVIRONMENT)  # to make the model of the last checkpoint takes no GPU

@@ -1,0 +1,1 @@
+"""Rollouts: queries in, k responses each and how many of them are right."""

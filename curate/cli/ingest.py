@@ -17,22 +17,26 @@ from curate.cli.ingesting import input_options
 @input_options
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON on stdout.")
 def command(
-    inputs: tuple[Path, ...], output: Path, columns: dict[str, str], allow_roots: tuple[Path, ...], as_json: bool
+    inputs: tuple[Path, ...],
+    output: Path,
+    columns: dict[str, str],
+    allow_roots: tuple[Path, ...],
+    licenses: tuple[str, ...],
+    as_json: bool,
 ) -> int:
-    """Read folders, record files, saved datasets and DICOM into a corpus.
+    """Read folders, record files, saved datasets, DICOM and articles into a corpus.
 
     Run again after the inputs have changed: samples that were there before keep their ids and judgements.
     """
     from dataclasses import asdict
 
     from curate.cli.console import print_json, say
-    from curate.cli.ingesting import ingest_with_progress
+    from curate.cli.ingesting import ingest_options, ingest_with_progress
     from curate.corpus import Corpus
-    from curate.sources.ingest import IngestOptions
 
     corpus = Corpus.create(output)
     with corpus.lock():
-        summary = ingest_with_progress(list(inputs), corpus, IngestOptions(columns, allow_roots))
+        summary = ingest_with_progress(list(inputs), corpus, ingest_options(columns, allow_roots, licenses))
     say(f"Corpus: {output}")
     if as_json:
         print_json(asdict(summary))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,14 @@ def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
         callback=_columns,
         help="COLUMN of the input holds what curate calls FIELD (text=caption). Repeatable.",
     )(command)
+    command = click.option(
+        "--allow-license",
+        "licenses",
+        multiple=True,
+        metavar="LICENCE|any",
+        help="Read articles under this licence (CC-BY), and no others than those named so.  [default: Creative Commons "
+        "licences that allow derived works, and the public domain]",
+    )(command)
     return click.option(
         "--allow-root",
         "allow_roots",
@@ -58,6 +67,14 @@ def _columns(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
             raise click.BadParameter(f"no field {field!r}; there are: {', '.join(FIELDS)}")
         columns[field] = column
     return columns
+
+
+def ingest_options(columns: dict[str, str], allow_roots: tuple[Path, ...], licenses: tuple[str, ...]) -> IngestOptions:
+    """What the options of :func:`input_options` say."""
+    from curate.sources.ingest import IngestOptions
+
+    options = IngestOptions(columns, allow_roots)
+    return replace(options, licenses=licenses) if licenses else options
 
 
 def ingest_with_progress(inputs: list[Path], corpus: Corpus, options: IngestOptions) -> IngestSummary:

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 def summary(report: Report) -> str:
-    """One line of counts."""
+    """One line of counts; rows = sound + with errors."""
+    rows = f"{_count(report.rows, 'row')} = {report.rows - report.unsound:,} sound + {report.unsound:,} with errors"
     found = ", ".join(_count(number, name) for number, name in ((report.errors, "error"), (report.warnings, "warning")))
-    return f"{_count(report.files, 'file')}, {_count(report.rows, 'row')}: {found}"
+    return f"{_count(report.files, 'file')}, {rows}: {found}"
 
 
 def _count(number: int, name: str) -> str:
@@ -43,6 +44,7 @@ def as_json(report: Report) -> dict[str, Any]:
     return {
         "files": report.files,
         "rows": report.rows,
+        "rows_with_errors": report.unsound,
         "errors": report.errors,
         "warnings": report.warnings,
         "by_code": dict(report.by_code.most_common()),

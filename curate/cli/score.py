@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.cli.ingesting import input_options
+from curate.cli.ingesting import ingest_options, input_options
 
 if TYPE_CHECKING:
     from curate.corpus import Corpus
     from curate.judge import JudgeOptions
+    from curate.sources.ingest import IngestOptions
 
 
 @click.command()
@@ -70,6 +71,7 @@ def command(
     output: Path,
     columns: dict[str, str],
     allow_roots: tuple[Path, ...],
+    licenses: tuple[str, ...],
     workers: int | None,
     judge: bool,
     as_json: bool,
@@ -89,14 +91,16 @@ def command(
     options = _judge_options(judging) if judge else None
     counts: dict[str, Any] = {}
     is_corpus = (source / "corpus.json").is_file()
-    if is_corpus and (columns or allow_roots):
-        raise click.UsageError(f"{source} is a corpus already: --map and --allow-root are for raw data")
+    if is_corpus and (columns or allow_roots or licenses):
+        raise click.UsageError(
+            f"{source} is a corpus already: --map, --allow-root and --allow-license are for raw data"
+        )
     corpus = Corpus.open(source) if is_corpus else Corpus.create(output)
     with corpus.lock():
         if is_corpus:
             corpus.check_complete()
         else:
-            counts["ingest"] = _ingest(source, corpus, columns, allow_roots)
+            counts["ingest"] = _ingest(source, corpus, ingest_options(columns, allow_roots, licenses))
             if not counts["ingest"]["samples"]:
                 say("Nothing could be read as a sample.")
                 return 1
@@ -161,13 +165,12 @@ def _check_declared(options: JudgeOptions, corpus: Corpus) -> None:
         raise UserError(f"--declare-deidentified {unknown[0]}: no such source; there are: {', '.join(sorted(sources))}")
 
 
-def _ingest(source: Path, corpus: Corpus, columns: dict[str, str], allow_roots: tuple[Path, ...]) -> dict[str, Any]:
+def _ingest(source: Path, corpus: Corpus, options: IngestOptions) -> dict[str, Any]:
     from dataclasses import asdict
 
     from curate.cli.ingesting import ingest_with_progress
-    from curate.sources.ingest import IngestOptions
 
-    return asdict(ingest_with_progress([source], corpus, IngestOptions(columns, allow_roots)))
+    return asdict(ingest_with_progress([source], corpus, options))
 
 
 def _measure(corpus: Corpus, workers: int | None) -> dict[str, Any]:

@@ -30,6 +30,7 @@ def command(
     decode: bool,
     columns: dict[str, str],
     allow_roots: tuple[Path, ...],
+    licenses: tuple[str, ...],
 ) -> int:
     """Check record files, folders of raw data, and exports.
 
@@ -39,7 +40,7 @@ def command(
     from curate.cli.console import console
     from curate.sources.validate import ValidateOptions, validate
 
-    options = ValidateOptions(format_name, columns, allow_roots, decode, limit)
+    options = ValidateOptions(format_name, columns, allow_roots, decode, limit, *((licenses,) if licenses else ()))
     with console.status("checking …") as status:
         found = validate(
             paths, options, lambda rows, errors: status.update(f"checking … {rows:,} rows, {errors:,} errors")

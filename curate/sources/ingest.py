@@ -13,11 +13,13 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from curate.corpus import Corpus, UserError
 from curate.engine import map_in_order
+from curate.sources.article_files import ALLOWED_LICENSES
 from curate.sources.chunks import Converter
 from curate.sources.freshness import corpus_in_place
 from curate.sources.inputs import Inputs
@@ -39,6 +41,8 @@ class IngestOptions:
     """Wire field -> name of the column that holds it in the input."""
     allow_roots: tuple[Path, ...] = ()
     """Folders outside the inputs that records may refer to."""
+    licenses: tuple[str, ...] = ALLOWED_LICENSES
+    """Families of licences under which articles are read, or ``any``."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def ingest(inputs: Sequence[Path], corpus: Corpus, options: IngestOptions, progr
     staging = Staging(corpus, input_hash)
     if not staging.finished:
         make = partial(Converter, roots, dict(options.columns), corpus.path)
-        _fill(staging, Inputs(inputs, roots, options.columns), make, progress)
+        _fill(staging, Inputs(inputs, roots, options.columns, options.licenses), make, progress)
     staging.publish()
     changed = _input_hash(inputs, options) != input_hash
     summary = replace(_summary(corpus, unchanged=False), changed_meanwhile=changed)
@@ -89,6 +93,7 @@ def ingest(inputs: Sequence[Path], corpus: Corpus, options: IngestOptions, progr
             "inputs": [str(path) for path in inputs],
             "columns": dict(options.columns),
             "allow_roots": [str(path) for path in options.allow_roots],
+            "licenses": list(options.licenses),
         },
         counts={
             "rows": summary.rows,
@@ -121,7 +126,9 @@ def _checked_roots(paths: Sequence[Path], corpus: Path) -> tuple[Path, ...]:
 def _input_hash(inputs: Sequence[Path], options: IngestOptions) -> str:
     listings = [listing_hash(path) for path in (*inputs, *options.allow_roots)]
     places = [str(path.resolve()) for path in (*inputs, *options.allow_roots)]
-    known = [INGEST_VERSION, places, listings, sorted(options.columns.items())]
+    known: list[Any] = [INGEST_VERSION, places, listings, sorted(options.columns.items())]
+    if options.licenses != ALLOWED_LICENSES:
+        known.append(sorted(options.licenses))
     return hashlib.sha256(orjson.dumps(known)).hexdigest()
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from curate.sources.article_files import ALLOWED_LICENSES
 from curate.sources.chunks import Chunk, Rows
 from curate.sources.locations import real_path
 from curate.sources.readers import BadRow, Line, Row, read_lines, read_rows
@@ -26,8 +27,14 @@ _SECONDS = 0.1
 class Inputs:
     """Reads the inputs, once, from the start to the end."""
 
-    def __init__(self, inputs: Sequence[Path], roots: tuple[Path, ...], columns: Mapping[str, str]) -> None:
-        self._inputs, self._roots, self._columns = inputs, roots, columns
+    def __init__(
+        self,
+        inputs: Sequence[Path],
+        roots: tuple[Path, ...],
+        columns: Mapping[str, str],
+        licenses: Collection[str] = ALLOWED_LICENSES,
+    ) -> None:
+        self._inputs, self._roots, self._columns, self._licenses = inputs, roots, columns, licenses
         # Images without sidecars wait here, not in memory, until all records have been seen.
         self._bare = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the reader goes
         self._chunk_rows = 16
@@ -73,7 +80,7 @@ class Inputs:
                 elif item.use == "bare_image":
                     self._bare.write(orjson.dumps((number, item.path), option=orjson.OPT_APPEND_NEWLINE))
                 else:
-                    yield number, item.path, read_lines(root / item.path, self._columns)
+                    yield number, item.path, read_lines(root / item.path, self._columns, self._licenses)
 
     def undescribed_images(self, is_referenced: Callable[[int], bool]) -> Iterator[Reject]:
         """Images among the inputs, once the :meth:`chunks` are through, that no record and no sidecar speaks of."""

@@ -1,4 +1,5 @@
-"""Rows of a record file, one at a time: JSON lines, JSON arrays of any size, Parquet, CSV, saved Hugging Face datasets.
+"""Rows of a record file, one at a time: JSON lines, JSON arrays of any size, Parquet, CSV, saved Hugging Face datasets,
+and articles.
 
 A row that can't be read is yielded as a :class:`BadRow` and reading goes on where the format allows it.
 """
@@ -9,7 +10,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.sources.arrow_values import arrow_batches, rows_of, wire_values
+from curate.sources.article_files import ALLOWED_LICENSES, PACKAGES, is_article_file
 from curate.sources.locations import real_path
 from curate.sources.rejects import RejectError, one_line
 
@@ -65,8 +67,8 @@ class BadRow(NamedTuple):
 
 
 def is_record_file(name: str) -> bool:
-    """Whether a file name says that it holds records."""
-    return _uncompressed(name)[0].endswith(SUFFIXES)
+    """Whether a file name says that it holds records, or an article that becomes some."""
+    return _uncompressed(name)[0].endswith(SUFFIXES) or is_article_file(name)
 
 
 def is_saved_dataset(names: frozenset[str]) -> bool:
@@ -74,19 +76,24 @@ def is_saved_dataset(names: frozenset[str]) -> bool:
     return {"state.json", "dataset_info.json"} <= names
 
 
-def read_rows(path: Path, columns: Mapping[str, str] = MappingProxyType({})) -> Iterator[Row | BadRow]:
-    """The rows of a record file, or of the folder of a saved dataset.
+def read_rows(
+    path: Path, columns: Mapping[str, str] = MappingProxyType({}), licenses: Collection[str] = ALLOWED_LICENSES
+) -> Iterator[Row | BadRow]:
+    """The rows of a record file, of the folder of a saved dataset, or of an article.
 
-    ``columns`` maps field names to what the file calls them; see :func:`renamed`.
+    ``columns`` maps field names to what the file calls them; see :func:`renamed`. ``licenses`` are those under which
+    an article is read.
     """
-    for row in read_lines(path, columns):
+    for row in read_lines(path, columns, licenses):
         yield parsed(row, columns) if isinstance(row, Line) else row
 
 
-def read_lines(path: Path, columns: Mapping[str, str] = MappingProxyType({})) -> Iterator[Line | Row | BadRow]:
+def read_lines(
+    path: Path, columns: Mapping[str, str] = MappingProxyType({}), licenses: Collection[str] = ALLOWED_LICENSES
+) -> Iterator[Line | Row | BadRow]:
     """As :func:`read_rows`, but the rows of a JSON-lines file are left as lines."""
     empty = True
-    for row in _rows(path, columns):
+    for row in _article(path, licenses) if is_article_file(path.name) else _rows(path, columns):
         empty = False
         yield row
     if empty:
@@ -97,6 +104,12 @@ def parsed(line: Line, columns: Mapping[str, str]) -> Row | BadRow:
     """The row that a line holds."""
     row = parse_line(*line)
     return Row(row.number, renamed(row.fields, columns)) if isinstance(row, Row) else row
+
+
+def _article(path: Path, licenses: Collection[str]) -> Iterator[Row | BadRow]:
+    from curate.sources.jats import article_rows, package_rows
+
+    return (package_rows if path.name.lower().endswith(PACKAGES) else article_rows)(path, licenses)
 
 
 def _rows(path: Path, columns: Mapping[str, str]) -> Iterator[Line | Row | BadRow]:

@@ -50,7 +50,7 @@ def test_text_is_a_line_for_each_problem_and_a_summary_beside_it(data: Path) -> 
         f"mixed.jsonl:2  warning: n: it is a string here and a number in row 1: {mixed}  [mixed_types]",
         "table.json:2  text: it must be a string, this is a number  [wrong_type]",
     ]
-    assert "4 files, 10 rows: 5 errors, 1 warning" in ran.err
+    assert "4 files, 10 rows = 6 sound + 4 with errors: 5 errors, 1 warning" in ran.err
     assert re.search(r"^wrong_type +2$", ran.err, re.MULTILINE)
 
 
@@ -59,7 +59,7 @@ def test_warnings_alone_pass_and_soundness_prints_nothing(data: Path) -> None:
     assert (ran.status, len(ran.out.splitlines())) == (0, 1)
     ran = curate("validate", "good.csv", cwd=data)
     assert (ran.status, ran.out) == (0, "")
-    assert ran.err == "1 file, 1 row: 0 errors, 0 warnings\n"
+    assert ran.err == "1 file, 1 row = 1 sound + 0 with errors: 0 errors, 0 warnings\n"
 
 
 @pytest.mark.parametrize("report", ["text", "github", "junit", "json"])
@@ -162,7 +162,7 @@ def test_github_annotations_name_the_line(data: Path) -> None:
     assert "line" not in commands[5][1], "rows of an array are no lines"
     assert commands[6][1]["file"] == "a,b: 100%.jsonl"
     assert commands[7][1]["file"] == "table.json", "annotations need paths relative to the checkout"
-    assert commands[-1][2] == "6 files, 13 rows: 7 errors, 1 warning"
+    assert commands[-1][2] == "6 files, 13 rows = 7 sound + 6 with errors: 7 errors, 1 warning"
 
 
 def test_names_that_are_not_unicode_can_be_reported(tmp_path: Path) -> None:

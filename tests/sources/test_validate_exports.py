@@ -227,7 +227,7 @@ def test_through_the_command(exported: Callable[..., Path]) -> None:
     directory = exported("verl", val_fraction=0.3)
     ran = curate("validate", directory)
     assert (ran.status, ran.out) == (0, "")
-    assert "2 files, 10 rows: 0 errors, 0 warnings" in ran.err
+    assert "2 files, 10 rows = 10 sound + 0 with errors: 0 errors, 0 warnings" in ran.err
     edit_parquet(directory / "val.parquet", lambda rows: rows[0].update(extra_info=None))
     ran = curate("validate", "val.parquet", "--format", "verl", cwd=directory)
     assert (ran.status, ran.out) == (1, "val.parquet:1  extra_info: it is missing  [missing]\n")

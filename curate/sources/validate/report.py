@@ -42,6 +42,8 @@ class Group:
     warnings: int = 0
     position: int = 0
     """Its place among the groups."""
+    unsound: set[tuple[str, int]] = field(default_factory=set)
+    """File and row of every row with an error."""
 
 
 @dataclass
@@ -77,6 +79,8 @@ class Report:
         self.by_code[code] += 1
         if severity == "error":
             counts.errors += 1
+            if row:
+                counts.unsound.add((file, row))
         else:
             counts.warnings += 1
         self._keep(severity, (counts.position, _text(file), row), (field, code, message, line, _text(group or file)))
@@ -87,6 +91,8 @@ class Report:
         counts.rows += found.rows
         counts.errors += found.errors
         counts.warnings += found.warnings
+        for there in found.groups.values():
+            counts.unsound.update((file, row + rows_before) for file, row in there.unsound)
         self.by_code.update(found.by_code)
         for finding in (*found._errors, *found._warnings):
             row, line = (finding.row and finding.row + rows_before), (finding.line and finding.line + rows_before)
@@ -112,6 +118,11 @@ class Report:
     def rows(self) -> int:
         """Rows checked."""
         return sum(group.rows for group in self.groups.values())
+
+    @property
+    def unsound(self) -> int:
+        """Rows with at least one error."""
+        return sum(len(group.unsound) for group in self.groups.values())
 
     @property
     def errors(self) -> int:

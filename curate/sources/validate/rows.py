@@ -102,7 +102,7 @@ class RowChecks:
             except OSError as error:
                 self._add("error", 0, "unreadable_file", f"reading stopped: {error.strerror}")
         else:
-            self.rows(read_rows(self.table.path, self.table.columns), tick)
+            self.rows(read_rows(self.table.path, self.table.columns, self.table.licenses), tick)
         self._settle_images()
         if self._counts.rows + self._counts.errors == before:
             self._report.add("error", self.table.file, 0, "empty_file", "the file holds no records")

@@ -102,7 +102,15 @@ def _check(path: Path, session: Session) -> Literal["raw", "file", "export"]:
         path = path.parent
     elif path.is_file():
         place = session.place(path.parent, trainer=rows_for_trainer(path, named))
-        table = Table(path, str(path), place, format=_rows(session), adapt=_adapt(session), columns=columns)
+        table = Table(
+            path,
+            str(path),
+            place,
+            format=_rows(session),
+            adapt=_adapt(session),
+            columns=columns,
+            licenses=session.options.licenses,
+        )
         check_data_file(DataFile(table, "train"), session)
         return "file"
     kind = layout(path)
@@ -130,7 +138,15 @@ def _check_raw(root: Path, session: Session) -> None:
         elif item.use != "bare_image":
             path = root / item.path
             place = session.place(path.parent, root=root, trainer=trainer)
-            table = Table(path, str(path), place, format=_rows(session), adapt=_adapt(session), columns=columns)
+            table = Table(
+                path,
+                str(path),
+                place,
+                format=_rows(session),
+                adapt=_adapt(session),
+                columns=columns,
+                licenses=session.options.licenses,
+            )
             if item.use == "captioned":
                 _check_captioned(root, item, table, session)
             else:

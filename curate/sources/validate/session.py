@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from curate.sources.article_files import ALLOWED_LICENSES
 from curate.sources.validate.images import ImageChecks, Place
 from curate.sources.validate.line_ranges import check_rest
 from curate.sources.validate.report import Report
@@ -28,6 +29,8 @@ class ValidateOptions:
     """Decode every picture in full; else only its header and its end are looked at."""
     limit: int = 100
     """Findings kept in full; all are counted."""
+    licenses: tuple[str, ...] = ALLOWED_LICENSES
+    """Licences under which articles are read."""
     parallel: Parallel = field(default_factory=Parallel)
     """How large files are checked in several processes."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from curate.sources.article_files import ALLOWED_LICENSES
 from curate.sources.validate.images import Place, Verdict
 from curate.sources.validate.quick_rows import Adapt
 from curate.sources.validate.report import Report
@@ -33,6 +34,8 @@ class Table:
     """Field name of the format -> column, for files whose cells are read by the name of their field."""
     names: Mapping[str, str] = field(default_factory=dict)
     """Field name of the format -> name in the file, for the findings."""
+    licenses: Collection[str] = ALLOWED_LICENSES
+    """Licences under which an article is read."""
     image_feature: bool = False
     """Whether the file says that its pictures are Hugging Face ``Image`` cells."""
     on_picture: OnPicture | None = None

@@ -7,16 +7,29 @@ from typing import TYPE_CHECKING
 
 import click
 
+from curate.cli.select import run_policy
+
 if TYPE_CHECKING:
     from curate.exports import ExportSummary
 
 _FORMATS = ("image-caption", "interleaved", "llamafactory-sft", "llamafactory-cpt", "verl", "jsonl")
+
+_DECIDING = {
+    "min_score": "--min-score",
+    "where": "--where",
+    "ignore_rules": "--ignore-rule",
+    "declared": "--declare-deidentified",
+    "require_verdict": "--require-verdict",
+}
+"""Parameters that decide what is kept, where no policy does."""
 
 
 @click.command()
 @click.argument("corpus", default="curated", type=click.Path(path_type=Path))
 @click.option("--format", "format_name", required=True, type=click.Choice(_FORMATS), help="What to write.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Directory to write; by default exports/FORMAT.")
+@click.option("--selection", metavar="NAME", help="Go by these decisions of curate select.")
+@click.option("--policy", metavar="FILE|PRESET", help="Select by this policy first, as curate select does.")
 @click.option(
     "--min-score",
     default=3.0,
@@ -54,6 +67,8 @@ def command(
     corpus: Path,
     format_name: str,
     output: Path | None,
+    selection: str | None,
+    policy: str | None,
     min_score: float,
     where: str | None,
     ignore_rules: tuple[str, ...],
@@ -68,12 +83,15 @@ def command(
 ) -> int:
     """Write the selected samples of CORPUS (default: curated) in a format that trainers read.
 
-    The selection keeps what is readable, violates no rule and, where it was judged, scores high enough.
+    Without --selection or --policy it keeps what is readable, violates no rule and, where judged, scores high enough.
     """
     from curate.cli.console import console, print_json
     from curate.corpus import Corpus
     from curate.exports import ExportOptions, export
+    from curate.select import load_policy
 
+    _check_selection(selection, policy)
+    loaded = None if policy is None else load_policy(policy)
     options = ExportOptions(
         images=images,
         val_fraction=val_fraction,
@@ -85,11 +103,18 @@ def command(
         require_verdict=require_verdict,
         ignore_rules=ignore_rules,
         declared_deidentified=declared,
-    ).resolved(format_name)
+        selection=selection if loaded is None else loaded.name,
+    )
+    options.resolved(format_name)  # mistakes are told before anything is selected
+    opened = Corpus.open(corpus)
+    if loaded is not None:
+        opened.check_complete()
+        with opened.lock():
+            run_policy(opened, loaded)
     directory = output if output is not None else Path("exports") / format_name
     with console.status("selecting …") as status:
         summary = export(
-            Corpus.open(corpus),
+            opened,
             format_name,
             directory,
             options,
@@ -99,6 +124,18 @@ def command(
     if as_json:
         print_json(summary.as_dict())
     return summary.status
+
+
+def _check_selection(selection: str | None, policy: str | None) -> None:
+    """Raise click's usage error for options that would change decisions that are made, or made by a policy."""
+    if selection is None and policy is None:
+        return
+    if selection is not None and policy is not None:
+        raise click.UsageError("name either --selection or --policy: a policy makes a selection")
+    context = click.get_current_context()
+    for name, option in _DECIDING.items():
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            raise click.UsageError(f"{option} has no say in a selection by policy; write it into the policy")
 
 
 def _tell(summary: ExportSummary, directory: Path) -> None:

@@ -19,6 +19,7 @@ from curate.cli.visible import visible, without_key
 _VERBS = {
     "ingest": "Read raw images, records and DICOM into a corpus.",
     "score": "Ingest, measure and (with --judge) judge every sample.",
+    "select": "Decide by a policy what is kept, how often, and why.",
     "export": "Render the selected samples for a trainer.",
     "validate": "Check records or an export; a gate for CI.",
     "train": "Run a training stage of a recipe with LLaMA-Factory or verl.",

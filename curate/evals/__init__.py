@@ -5,7 +5,8 @@
 
 from curate.evals.protocol import BenchData, Model, name_models, open_data
 from curate.evals.report import Comparison, ModelResult, Share, compare, score_answers
-from curate.evals.statistics import mcnemar_exact, wilson_interval
+from curate.evals.statistics import mcnemar_exact
+from curate.select.statistics import wilson_interval
 
 __all__ = [
     "BenchData",

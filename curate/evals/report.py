@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from curate.evals.protocol import BenchData
-from curate.evals.statistics import mcnemar_exact, wilson_interval
+from curate.evals.statistics import mcnemar_exact
+from curate.select.statistics import wilson_interval
 from curate.rewards.offline import OfflineScores
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from curate.corpus import Image
-from curate.exports.tokens import image_tokens, text_tokens
+from curate.select.tokens import image_tokens, text_tokens
 
 SEPARATOR: Final = "\n\n"
 """What stands between two texts of a document that follow each other without a picture between them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -20,7 +20,7 @@ from curate.exports.background import Behind
 from curate.exports.options import ExportOptions
 from curate.exports.pictures import Failures, Pictures
 from curate.exports.turns import Flags, Integers, lengths
-from curate.exports.utf8 import characters
+from curate.select.utf8 import characters
 
 Split = Literal["train", "val"]
 
@@ -65,6 +65,8 @@ class Job:
     """Sentences for the user about what was written."""
     writing: Behind = field(default_factory=Behind)
     """Where Parquet is written, while the rows after it are made."""
+    again: bool = False
+    """Whether what is written now was written, and counted, before."""
     _stack: ExitStack = field(default_factory=ExitStack)
     _skipped_file: IO[bytes] | None = None
 
@@ -75,6 +77,15 @@ class Job:
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
+    @contextmanager
+    def repeating(self) -> Iterator[None]:
+        """While samples are written once more: rows are counted, samples and what was found in them are not."""
+        defused, self.again = self.defused, True
+        try:
+            yield
+        finally:
+            self.defused, self.again = defused, False
+
     def open(self, path: str) -> IO[bytes]:
         """A new file of the export, closed with it."""
         target = self.directory / path
@@ -84,7 +95,7 @@ class Job:
     def skip(self, table: pa.Table, rows: Flags, reason: str, detail: list[str] | None = None) -> None:
         """Note the flagged samples of ``table`` as left out, with one sentence each in ``skipped.jsonl``."""
         chosen = np.flatnonzero(rows)
-        if not chosen.size:
+        if not chosen.size or self.again:
             return
         self.skipped[reason] += chosen.size
         if self._skipped_file is None:
@@ -147,6 +158,8 @@ class ParquetFile:
             return
         self._job.writing.run(partial(self._append, table, ids))
         self.description.rows += table.num_rows
+        if self._job.again:
+            return
         # Of the chunks of a document one has number 1, in whatever order they are written.
         in_chunks = "chunk" in table.column_names
         self.description.sample_count += (

@@ -67,7 +67,7 @@ class JsonlWriter:
             out.write(orjson.dumps(self._row(sample, place_image), option=orjson.OPT_APPEND_NEWLINE))
             ids.update(sample.id.encode())
             file.rows += 1
-            file.sample_count += 1
+            file.sample_count += not self._job.again
 
     def _row(self, sample: Sample, place_image: PlaceImage) -> dict[str, Any]:
         record = to_record(sample, self._record_format, place_image)

@@ -16,7 +16,6 @@ from curate.exports.job import IDENTITY, Job, ParquetFile, Split
 from curate.exports.llamafactory_config import write_configuration
 from curate.exports.markers import defuse_text
 from curate.exports.pictures import relative_path, relative_paths
-from curate.exports.tokens import image_tokens, many_image_tokens, many_text_tokens, most_text_tokens, text_tokens
 from curate.exports.turns import (
     ASSISTANT,
     SYSTEM,
@@ -32,6 +31,7 @@ from curate.exports.turns import (
     take,
 )
 from curate.schemas import IMAGE_PLACEHOLDER
+from curate.select.tokens import image_tokens, many_image_tokens, many_text_tokens, most_text_tokens, text_tokens
 
 END_OF_TEXT: Final = "<|endoftext|>"
 """Closes a document. Qwen's tokenizers read it as the one token they were pretrained with."""

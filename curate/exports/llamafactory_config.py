@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from curate.exports.job import Job, Split
-from curate.exports.tokens import IMAGE_MAX_PIXELS
+from curate.select.tokens import IMAGE_MAX_PIXELS
 
 Stage = Literal["sft", "cpt"]
 

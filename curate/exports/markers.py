@@ -8,7 +8,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.exports.utf8 import characters
+from curate.select.utf8 import characters
 
 MARKERS: Final = r"<(image>|video>|audio>|\|\w+\|>)"
 """Placeholders of LLaMA-Factory and verl, and control tokens such as ``<|im_end|>`` or ``<|image_pad|>``: a tokenizer

@@ -7,13 +7,7 @@ from typing import Final
 
 from curate.corpus import Kind, UserError
 from curate.exports.markers import has_marker
-
-DEFAULT_SYSTEM_PROMPT: Final = (
-    "First think about the question step by step inside <think> and </think>. Then give the final answer, and nothing "
-    "else, inside <answer> and </answer>. When options are listed, the final answer is the letter of the right one, or "
-    "the letters of all that are right, separated by commas."
-)
-"""System message of verl prompts whose sample has none; the reward looks for the answer between these tags."""
+from curate.rewards.prompt import DEFAULT_SYSTEM_PROMPT
 
 
 @dataclass(frozen=True)
@@ -66,6 +60,8 @@ class ExportOptions:
     """Sources whose DICOM files the user declares to identify nobody, beside those declared to the judge."""
     ignore_rules: tuple[str, ...] = ()
     """Names of selection rules that do not apply."""
+    selection: str | None = None
+    """Decisions of ``curate select`` to go by, in the place of the five fields above."""
 
     def resolved(self, format_name: str) -> ExportOptions:
         """The same with the defaults of the format; UserError for an unknown format or an option it does not have."""
@@ -101,4 +97,5 @@ class ExportOptions:
             require_verdict=self.require_verdict,
             declared_deidentified=self.declared_deidentified,
             ignore_rules=self.ignore_rules,
+            selection=self.selection,
         )

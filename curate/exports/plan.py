@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -15,10 +18,13 @@ import pyarrow.parquet as pq
 from curate.corpus import Corpus, UserError
 from curate.exports.job import Split
 from curate.exports.options import FORMATS, ExportOptions
-from curate.exports.splits import content_keys, validation_rows
+from curate.exports.splits import Links, validation_rows, value_keys
 from curate.exports.turns import lengths
 from curate.rewards import known_types
 from curate.select import Decisions
+from curate.select.draws import content_keys
+from curate.select.facts import check_columns, fact_columns, read_facts
+from curate.select.policy_sections import Split as SplitSection
 
 _LEFT_OUT, _TRAIN, _VAL = range(3)
 
@@ -29,6 +35,8 @@ class Plan:
 
     sides: list[npt.NDArray[np.int8]] = field(default_factory=list)
     """For every sample of each shard: left out, training or validation."""
+    copies: list[npt.NDArray[np.int32]] = field(default_factory=list)
+    """How often each sample is written when it is for training; validation has each once."""
     other_kinds: Counter[str] = field(default_factory=Counter)
     """Selected samples of kinds that the format cannot hold."""
 
@@ -37,22 +45,42 @@ class Plan:
         """How many samples are to be exported."""
         return sum(int(np.count_nonzero(side)) for side in self.sides)
 
+    @property
+    def repeats(self) -> int:
+        """How many rows are written beside one for each sample."""
+        pairs = zip(self.sides, self.copies, strict=True)
+        return sum(int((copies[side == _TRAIN] - 1).sum()) for side, copies in pairs)
+
     def chosen(self, table: pa.Table, shard: int, split: Split) -> pa.Table:
         """The samples of a shard that go to this side, of a table of all of them."""
         flags = self.sides[shard] == (_TRAIN if split == "train" else _VAL)
         return table if flags.all() else table.filter(pa.array(flags))
 
+    def repeated(self, table: pa.Table, shard: int) -> list[pa.Table]:
+        """Those of the same that are written again: the samples with a second copy, those with a third, ..."""
+        copies = np.where(self.sides[shard] == _TRAIN, self.copies[shard], 1)
+        return [table.filter(pa.array(copies > number)) for number in range(1, int(copies.max(initial=1)))]
 
-def make_plan(corpus: Corpus, decisions: Decisions, format_name: str, options: ExportOptions) -> Plan:
+
+def make_plan(
+    corpus: Corpus,
+    decisions: Decisions,
+    format_name: str,
+    options: ExportOptions,
+    together: Sequence[str] | None = None,
+) -> Plan:
     """Read the columns that decide, and decide.
 
-    Raises UserError when no selected sample fits the format, or when verl would get a query without a reward.
+    ``together`` names the columns whose equal values keep samples on one side of the split, beside shared pictures;
+    None for those that a policy has by default. Raises UserError when no selected sample fits the format, when verl
+    would get a query without a reward, or for a column that does not exist.
     """
     plan = Plan()
     kinds = pa.array(FORMATS[format_name].kinds, pa.string())
     unknown = _UnknownTypes()
     image_keys, images_per_row, row_keys = [], [], []
     split = bool(options.val_fraction)
+    linking = _Linking(corpus, SplitSection().together if together is None else together) if split else None
     columns = ["kind", "query_type", "file", "row", *(["id", "images.list.element.sha256"] if split else [])]
     for number, shard in enumerate(corpus.shards()):
         with pq.ParquetFile(shard) as file:
@@ -62,10 +90,12 @@ def make_plan(corpus: Corpus, decisions: Decisions, format_name: str, options: E
         fits = kept & pc.is_in(kind, kinds).to_numpy()
         plan.other_kinds.update(kind.filter(pa.array(kept & ~fits)).to_pylist())
         plan.sides.append(fits.astype(np.int8))
+        plan.copies.append(decisions.copies(number))
         chosen = table.filter(pa.array(fits))
         if format_name == "verl":
             unknown.note(chosen)
-        if split:
+        if linking is not None:
+            linking.note(shard, fits)
             images = chosen.column("images").combine_chunks()
             images_per_row.append(lengths(images))
             image_keys.append(content_keys(images.flatten().field("sha256").to_pylist()))
@@ -73,13 +103,14 @@ def make_plan(corpus: Corpus, decisions: Decisions, format_name: str, options: E
     unknown.check()
     if not plan.samples:
         raise UserError(_nothing(format_name, decisions, plan))
-    if split:
+    if linking is not None:
         validation = validation_rows(
             np.concatenate(image_keys),
             np.concatenate(images_per_row),
             np.concatenate(row_keys),
             fraction=options.val_fraction or 0.0,
             seed=options.seed,
+            together=linking.links(),
         )
         _assign(plan, validation)
     return plan
@@ -91,6 +122,52 @@ def _assign(plan: Plan, validation: npt.NDArray[np.bool_]) -> None:
         taken = np.flatnonzero(side)
         side[taken[validation[start : start + len(taken)]]] = _VAL
         start += len(taken)
+
+
+class _Linking:
+    """The values by which exported rows belong together, in the order of the rows."""
+
+    def __init__(self, corpus: Corpus, columns: Sequence[str]) -> None:
+        self._corpus = corpus
+        self._columns = list(dict.fromkeys(columns))
+        self._rows = 0
+        self._found: dict[str, list[Links]] = {name: [] for name in self._columns}
+        if self._columns:
+            known = fact_columns(corpus)
+            try:
+                check_columns(self._columns, known)
+            except UserError as error:
+                raise UserError(f"split.together: {error}") from None
+            for name in self._columns:
+                if name in known and known[name].is_nested():
+                    raise UserError(f"split.together: the column {name!r} holds lists; name one with a value a sample")
+
+    def note(self, shard: Path, fits: npt.NDArray[np.bool_]) -> None:
+        """Read the values of the rows of a shard that are exported."""
+        if self._columns and fits.any():
+            facts = read_facts(self._corpus, shard, self._columns).filter(pl.Series(fits))
+            for name in self._columns:
+                self._found[name].append(_links(facts[name], self._rows))
+        self._rows += int(np.count_nonzero(fits))
+
+    def links(self) -> list[Links]:
+        """The values of all shards, for each column that has any."""
+        return [
+            Links(np.concatenate([links.row for links in found]), np.concatenate([links.key for links in found]))
+            for found in self._found.values()
+            if found
+        ]
+
+
+def _links(values: pl.Series, first_row: int) -> Links:
+    """The rows that have a value; white space around it does not matter, and a blank one is none."""
+    texts = values.cast(pl.String).str.strip_chars()
+    given = (texts.is_not_null() & (texts != "")).fill_null(value=False)
+    rows = given.arg_true().cast(pl.Int64).to_numpy() + first_row
+    frame = texts.filter(given).rename("value").to_frame()
+    names = frame.unique(maintain_order=True)
+    keys = names.with_columns(key=pl.Series(value_keys(names["value"].to_list()), dtype=pl.UInt64))
+    return Links(rows, frame.join(keys, on="value", how="left", maintain_order="left")["key"].to_numpy())
 
 
 class _UnknownTypes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from curate import __version__
 from curate.corpus import Corpus, UserError
 from curate.exports.background import ahead
+from curate.exports.contamination import stop_at_test_pictures
 from curate.exports.directory import check_target, fresh_directory, write_marker
 from curate.exports.job import ExportedFile, Job, RowWriter, Split
 from curate.exports.jsonl import RECORD_FORMATS, JsonlWriter
@@ -23,7 +24,7 @@ from curate.exports.options import ExportOptions
 from curate.exports.pictures import Pictures
 from curate.exports.plan import Plan, make_plan
 from curate.exports.verl import VerlWriter
-from curate.select import Decisions, select_samples
+from curate.select import Decisions, Policy, declared_sources, select_samples
 
 Progress = Callable[[int, int], None]
 """Called with the samples written so far and in all."""
@@ -94,26 +95,22 @@ def export(
         raise UserError(f"{directory} is inside the corpus {corpus.path}; choose an -o directory outside of it")
     check_target(destination)
     with corpus.lock():
-        decisions = select_samples(
-            corpus,
-            min_score=resolved.min_score,
-            where=resolved.where,
-            require_verdict=resolved.require_verdict,
-            ignore=resolved.ignore_rules,
-            declared=_declared(corpus, resolved),
-            name=format_name,
-        )
-        plan = make_plan(corpus, decisions, format_name, resolved)
+        decisions = _decisions(corpus, format_name, resolved)
+        resolved, together = _split(resolved, options, decisions)
+        plan = make_plan(corpus, decisions, format_name, resolved, together)
+        stop_at_test_pictures(corpus, plan)
         with (
             fresh_directory(destination) as partial,
             Pictures(corpus, partial) as pictures,
         ):
             with Job(partial, destination, resolved, pictures) as job:
-                _write(corpus, plan, _writer(format_name, job), progress)
+                _write(corpus, plan, job, _writer(format_name, job), progress)
             if not job.files:
                 raise UserError(f"none of the {plan.samples:,} selected sample(s) could be written: {_reasons(job)}")
             if resolved.val_fraction and not any(file.split == "val" for file in job.files):
-                job.notes.append("no validation file: all samples are linked by shared pictures")
+                job.notes.append("no validation file: all samples are linked by shared pictures, patients or studies")
+            if plan.repeats:
+                job.notes.append(f"{plan.repeats:,} row(s) repeat a sample, as the selection's mixture asks")
             summary = _summary(corpus, format_name, destination, decisions, plan, job)
             write_marker(partial, _description(corpus, resolved, summary))
         corpus.record(
@@ -133,12 +130,29 @@ def export(
     return summary
 
 
-def _declared(corpus: Corpus, options: ExportOptions) -> frozenset[str]:
-    """Sources declared de-identified for this export, or for a judge before: an export leaves the machine no more."""
-    declared = set(options.declared_deidentified)
-    for step in corpus.info.steps:
-        declared.update(step.parameters.get("declared_deidentified", ()))
-    return frozenset(declared)
+def _decisions(corpus: Corpus, format_name: str, options: ExportOptions) -> Decisions:
+    """The selection that the options name, else one by the built-in rules, the judge's scores and a condition."""
+    if options.selection is not None:
+        return Decisions.open(corpus, options.selection)
+    return select_samples(
+        corpus,
+        min_score=options.min_score,
+        where=options.where,
+        require_verdict=options.require_verdict,
+        ignore=options.ignore_rules,
+        declared=declared_sources(corpus, options.declared_deidentified),
+        name=format_name,
+    )
+
+
+def _split(
+    resolved: ExportOptions, options: ExportOptions | None, decisions: Decisions
+) -> tuple[ExportOptions, list[str]]:
+    """What the policy of a selection says about the split; a share that was asked for comes before the policy's."""
+    split = Policy.model_validate(decisions.account["policy"]).split
+    if split.val_fraction is not None and (options is None or options.val_fraction is None):
+        resolved = replace(resolved, val_fraction=split.val_fraction)
+    return resolved, split.together
 
 
 def _writer(format_name: str, job: Job) -> RowWriter:
@@ -152,23 +166,27 @@ def _writer(format_name: str, job: Job) -> RowWriter:
     return writers[format_name](job)
 
 
-def _write(corpus: Corpus, plan: Plan, writer: RowWriter, progress: Progress | None) -> None:
-    def read(shard: tuple[int, Path]) -> dict[Split, pa.Table]:
+def _write(corpus: Corpus, plan: Plan, job: Job, writer: RowWriter, progress: Progress | None) -> None:
+    def read(shard: tuple[int, Path]) -> tuple[dict[Split, pa.Table], list[pa.Table]]:
         number, path = shard
         with pq.ParquetFile(path) as file:
             table = file.read(columns=writer.columns, use_threads=False)  # this is a thread beside two others
-        return {split: plan.chosen(table, number, split).combine_chunks() for split in get_args(Split)}
+        chosen = {split: plan.chosen(table, number, split).combine_chunks() for split in get_args(Split)}
+        return chosen, [again.combine_chunks() for again in plan.repeated(table, number)]
 
     done, total = 0, plan.samples
     shards = [(number, path) for number, path in enumerate(corpus.shards()) if plan.sides[number].any()]
     with ThreadPoolExecutor(1) as pool:
-        for tables in ahead(pool, read, shards):
+        for tables, repeated in ahead(pool, read, shards):
             for split, table in tables.items():
                 if table.num_rows:
                     writer.add(table, split)
                     done += table.num_rows
                     if progress is not None:
                         progress(done, total)
+            with job.repeating():
+                for table in repeated:
+                    writer.add(table, "train")
     writer.finish()
 
 

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.exports.markers import defuse
-from curate.exports.utf8 import borders, characters
 from curate.schemas import IMAGE_PLACEHOLDER
+from curate.select.utf8 import borders, characters
 
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]

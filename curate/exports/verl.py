@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 from curate.exports.job import IDENTITY, Job, ParquetFile, Split, batches_by_picture_size
 from curate.exports.markers import defuse
 from curate.exports.pictures import Contents, relative_paths
-from curate.exports.tokens import IMAGE_MAX_PIXELS
 from curate.exports.turns import (
     USER,
     Turns,
@@ -29,6 +28,7 @@ from curate.exports.turns import (
     take,
 )
 from curate.rewards import reference_problem
+from curate.select.tokens import IMAGE_MAX_PIXELS
 
 _CHOICES: Final = pa.list_(pa.struct([("label", pa.string()), ("text", pa.string())]))
 _EMBEDDED: Final = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string()), ("max_pixels", pa.int64())]))

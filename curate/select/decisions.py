@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import orjson
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-SCHEMA = pa.schema([("id", pa.string()), ("kept", pa.bool_()), ("rule", pa.string()), ("reason", pa.string())])
-"""``rule`` and ``reason`` are null for kept samples."""
+from curate.corpus import Corpus, UserError, shard_fingerprint
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("kept", pa.bool_()),
+        ("rule", pa.string()),
+        ("reason", pa.string()),
+        ("related", pa.string()),
+        ("copies", pa.int32()),
+    ]
+)
+"""``rule`` and ``reason`` are null for kept samples. ``related`` is what a dropped sample points to: the id of the one
+that is kept in its place, or ``benchmark:row``. ``copies`` says how often a sample is exported, 0 when dropped."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +37,7 @@ class Decisions:
     """What a selection decided, and where the rows are."""
 
     path: Path
-    """``decisions/<name>.parquet`` of the corpus."""
+    """``decisions/<name>.parquet`` of the corpus; the account lies beside it, ``<name>.json``."""
     total: int
     kept: int
     dropped: dict[str, int] = field(default_factory=dict)
@@ -29,11 +46,58 @@ class Decisions:
     """Whether any sample has been put before a judge."""
     unjudged: dict[str, int] = field(default_factory=dict)
     """Kept samples without a score, by judge status (not_asked, failed, refused)."""
+    rows: int = 0
+    """Rows that an export of all kept samples has: each as often as ``copies`` says."""
+    account: dict[str, Any] = field(default_factory=dict)
+    """Content of the JSON file: the policy, counts by source, and what each stage tells."""
+
+    @classmethod
+    def open(cls, corpus: Corpus, name: str) -> Decisions:
+        """The selection ``name`` of a corpus.
+
+        Raises UserError when there is none, or when the corpus has other samples now.
+        """
+        path = decisions_path(corpus, name)
+        try:
+            account = orjson.loads(path.with_suffix(".json").read_bytes())
+            counts = account["counts"]
+            made_from = account["corpus"]["samples"]
+            found = cls(
+                path,
+                counts["samples"],
+                counts["kept"],
+                counts["dropped"],
+                counts["judged"],
+                counts["unjudged"],
+                counts["rows"],
+                account,
+            )
+            size = pq.read_metadata(path).num_rows
+        except FileNotFoundError:
+            names = ", ".join(selection_names(corpus))
+            there = f"there are: {names}" if names else "there is none yet"
+            raise UserError(
+                f"{corpus.path} has no selection {name!r}; {there}. Make one with: curate select {corpus.path} "
+                "--policy POLICY"
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+            raise UserError(f"the selection in {path} cannot be read; select again") from None
+        if made_from != samples_hash(corpus) or size != found.total:
+            raise UserError(f"the selection {name!r} was made from other samples than {corpus.path} has; select again")
+        return found
 
     def kept_rows(self, shard: int) -> pa.BooleanArray:
         """For every sample of a shard (counted from 0), whether it is kept."""
+        return self._column(shard, "kept")
+
+    def copies(self, shard: int) -> npt.NDArray[np.int32]:
+        """For every sample of a shard, how often it is exported."""
+        copies: npt.NDArray[np.int32] = self._column(shard, "copies").to_numpy()
+        return copies
+
+    def _column(self, shard: int, name: str) -> pa.Array:
         with pq.ParquetFile(self.path) as file:
-            return file.read_row_group(shard, columns=["kept"]).column("kept").combine_chunks()
+            return file.read_row_group(shard, columns=[name]).column(name).combine_chunks()
 
     def dropped_rows(self) -> pa.Table:
         """The dropped samples with rule and reason."""
@@ -54,3 +118,20 @@ class Decisions:
         columns = found.select("rule", "file", "row", "reason")
         first = {rule: f"{file}:{row}: {reason}" for rule, file, row, reason in columns.iter_rows()}
         return {rule: first[rule] for rule in self.dropped if rule in first}
+
+
+def decisions_path(corpus: Corpus, name: str) -> Path:
+    """Where the decisions of a selection are."""
+    return corpus.path / "decisions" / f"{name}.parquet"
+
+
+def selection_names(corpus: Corpus) -> list[str]:
+    """The selections of a corpus that have an account beside them."""
+    folder = corpus.path / "decisions"
+    return sorted(path.stem for path in folder.glob("*.parquet") if path.with_suffix(".json").exists())
+
+
+def samples_hash(corpus: Corpus) -> str:
+    """What a selection was made from: the fingerprints of all samples shards."""
+    prints = [f"{shard.name} {shard_fingerprint(shard)}" for shard in corpus.shards()]
+    return hashlib.sha256("\n".join(prints).encode()).hexdigest()

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from curate.corpus import Corpus, Facts, UserError
+from curate.select.tokens import sample_tokens
 
 SAMPLE_COLUMNS: dict[str, pl.DataType] = {
     name: pl.String() for name in ("id", "kind", "source", "license", "query_type", "privacy")
 }
 """Columns of the samples table that rules may use."""
+
+TOKEN_COLUMNS: dict[str, pl.DataType] = {"text_tokens": pl.Int64(), "image_tokens": pl.Int64()}
+"""Tokens that the texts and the pictures of a sample take in Qwen3-VL, estimated (:mod:`curate.select.tokens`)."""
 
 VERDICT_COLUMNS: dict[str, pl.DataType] = {
     "judge_status": pl.String(),
@@ -33,6 +39,9 @@ VERDICT_COLUMNS: dict[str, pl.DataType] = {
 }
 """Columns of the verdicts table. They are null for samples that were never judged."""
 
+_META = re.compile(r"meta(\.[\w-]+)+")
+"""A field of a sample's ``meta``, as a column: ``meta.year``, ``meta.dicom.modality``. Its values are strings."""
+
 
 def fact_columns(corpus: Corpus) -> dict[str, pl.DataType]:
     """Every column a rule or ``--where`` may name, with its type.
@@ -43,33 +52,53 @@ def fact_columns(corpus: Corpus) -> dict[str, pl.DataType]:
     if not shards:
         raise UserError(f"{corpus.path} holds no samples; fill it with: curate ingest RAW -o {corpus.path}")
     signals = corpus.facts_shard("signals", shards[0])
-    return {**SAMPLE_COLUMNS, **VERDICT_COLUMNS, **_schema(corpus, signals)}
+    return {**SAMPLE_COLUMNS, **TOKEN_COLUMNS, **VERDICT_COLUMNS, **_schema(corpus, signals)}
 
 
 def check_columns(names: Collection[str], known: Collection[str]) -> None:
-    """Raise UserError for the first name that is no fact column, with the names most like it."""
+    """Raise UserError for the first name that is neither a fact column nor ``meta.FIELD``, with those most like it."""
     for name in names:
-        if name not in known:
+        if name not in known and not is_meta(name):
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
             hint = f"; did you mean {' or '.join(near)}?" if near else f"; there are: {', '.join(sorted(known))}"
             raise UserError(f"there is no column {name!r} to select by{hint}")
 
 
+def is_meta(name: str) -> bool:
+    """Whether a column stands for a field of the samples' ``meta``."""
+    return _META.fullmatch(name) is not None
+
+
 def read_facts(corpus: Corpus, shard: Path, columns: Collection[str]) -> pl.DataFrame:
     """The named fact columns of one shard's samples, in their order, ``id`` always among them.
 
-    Raises UserError when the signals are missing or were made from other samples, or a facts shard cannot be read.
+    ``meta.FIELD`` is null for samples without the field. Raises UserError when the signals are missing or were made
+    from other samples, or a facts shard cannot be read.
     """
     wanted = {"id", *columns}
-    samples = pl.read_parquet(shard, columns=sorted(wanted & SAMPLE_COLUMNS.keys()))
+    samples = _samples(shard, wanted & SAMPLE_COLUMNS.keys(), sorted(filter(is_meta, wanted)))
     signals = corpus.facts_shard("signals", shard)
     own = wanted & _schema(corpus, signals).keys() - SAMPLE_COLUMNS.keys()
     measured = _read(corpus, "signals", signals, own)
     if not measured["id"].equals(samples["id"]):
         raise UserError(f"{signals} is about other samples than {shard}; {_remedy(corpus, 'signals')}")
     frame = samples.hstack(measured.drop("id"))
+    if counted := wanted & TOKEN_COLUMNS.keys():
+        tokens = sample_tokens(pq.read_table(shard, columns=["turns", "images"]))
+        frame = frame.with_columns(
+            pl.Series(name, values) for name, values in zip(TOKEN_COLUMNS, tokens, strict=True) if name in counted
+        )
     asked = wanted & VERDICT_COLUMNS.keys()
     return frame.hstack(_verdicts(corpus, shard, samples["id"], asked)) if asked else frame
+
+
+def _samples(shard: Path, columns: Collection[str], meta: list[str]) -> pl.DataFrame:
+    samples = pl.read_parquet(shard, columns=[*sorted(columns), *(["meta"] if meta else [])])
+    if not meta:
+        return samples
+    paths = {name: "$" + "".join(f"['{step}']" for step in name.split(".")[1:]) for name in meta}
+    fields = [pl.col("meta").str.json_path_match(path).alias(name) for name, path in paths.items()]
+    return samples.with_columns(fields).drop("meta")
 
 
 def verdict_shards(corpus: Corpus) -> list[Path]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from curate.corpus import Kind, UserError
 from curate.select.policy_sections import (
@@ -67,7 +67,7 @@ class Policy(Section):
     """What counts as a duplicate; null to keep all."""
     mixture: Mixture | None = None
     """How much of what; null for every kept sample once."""
-    split: Split = Field(default_factory=Split)
+    split: Split = Split()
     """How exports part training and validation."""
 
     @model_validator(mode="after")
@@ -136,7 +136,8 @@ def _resolved(name_or_path: str, folder: Path, chain: list[str]) -> dict[str, An
     if not isinstance(base, str):
         return fields
     below = _resolved(base, path.parent, [*chain, shown])
-    return {**below, **fields, "rules": _merged(below.get("rules"), fields.get("rules"))}
+    rules = _merged(below.get("rules"), fields.get("rules"))
+    return {**below, **fields} | ({} if rules is None else {"rules": rules})
 
 
 def _read(path: Path) -> str:
@@ -170,7 +171,7 @@ def _merged(below: Any, own: Any) -> Any:
 
 def _sentence(error: ValidationError) -> str:
     """The first problem: the field as one would write it, what is wrong, and the name that was probably meant."""
-    first = error.errors(include_url=False)[0]
+    first, *_ = sorted(error.errors(include_url=False), key=lambda entry: entry["type"] != "extra_forbidden")
     place = ".".join(str(step) for step in first["loc"])
     if first["type"] == "extra_forbidden":
         *outer, unknown = (str(step) for step in first["loc"])

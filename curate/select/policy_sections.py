@@ -11,6 +11,9 @@ from curate.corpus import Kind
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Score = Annotated[float, Field(ge=0, le=5)]
+MOST_COPIES = 1000
+"""Largest `max_copies` of a mixture."""
+Copies = Annotated[float, Field(ge=1, le=MOST_COPIES)]
 Dimension = Literal["medical_correctness", "fluency", "relevance", "completeness", "practicality"]
 
 
@@ -175,50 +178,58 @@ class Difficulty(Section):
 
 
 class Part(Section):
-    """A part of a mixture: which samples, and how large a share of the whole."""
+    """A part of a mixture: which samples, and how large a share of the whole. General-domain data that is replayed to
+    keep a model's other abilities is a part like any other."""
 
     name: str
     """What the part is called in plans and reports."""
     where: str | None = None
-    """Condition in SQL over the fact columns; the first part whose condition holds takes a sample. Null: the rest."""
+    """Condition in SQL over the fact columns; the first part whose condition holds takes a sample. Null: any sample
+    that no part before takes, so such a part comes last."""
     sources: list[str] | None = None
-    """Subsets that belong to the part; a shorthand for a condition on `source`."""
-    weight: Annotated[float, Field(ge=0)]
-    """Share of the mixture, relative to the other parts' weights, in `unit`."""
-    max_copies: Annotated[float, Field(ge=1)] | None = None
+    """Subsets that belong to the part; with `where`, samples must satisfy both."""
+    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """Share of the mixture, relative to the other parts' weights, in `unit`. 0 leaves the part's samples out."""
+    max_copies: Copies | None = None
     """Most times that a sample of the part may be repeated; null for the mixture's."""
 
 
 class Mixture(Section):
-    """How much of what: parts by weight, or groups of one column by temperature; planned before anything is written."""
+    """How much of what: parts by weight, or groups of one column by temperature; planned before anything is written.
+
+    Each part takes its samples in an order that follows from their ids and the seed, until its share is met: every
+    share is right to within one sample, and a larger corpus changes few of the choices.
+    """
 
     unit: Literal["samples", "tokens"] = "tokens"
     """What weights and budget are counted in. Tokens include those of the pictures."""
     budget: Annotated[int, Field(ge=1)] | None = None
     """Samples or tokens of the whole; null for as much as the weights allow without exceeding `max_copies`."""
-    parts: list[Part] | None = None
+    parts: Annotated[list[Part], Field(min_length=1)] | None = None
     """Parts with their weights. Samples that no part takes are dropped."""
     by: str | None = None
     """In place of `parts`: a column whose values are the groups (source, kind, query_type, modality, body_part,
-    meta.FIELD)."""
-    temperature: Annotated[float, Field(gt=0)] = 1.0
+    meta.FIELD). Samples without a value are a group, too."""
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     """With `by`: a group of n units gets a share proportional to n ** (1 / temperature). 1 leaves shares as they are,
     larger values even them out."""
     balance: str | None = None
-    """Within each part, even out the values of this column (as for `by`) as far as the samples reach."""
-    max_copies: Annotated[float, Field(ge=1)] = 1.0
-    """Most times that a sample may be repeated to reach a share; 1 repeats none."""
+    """Within each part, even out the values of this column (as for `by`) as far as the samples reach. A part that is
+    taken whole keeps the proportions it has: give a budget that leaves a choice."""
+    max_copies: Copies = 1.0
+    """Most times that a sample may be repeated to reach a share; 1 repeats none, 1.5 repeats samples that hold half of
+    the part's units."""
     shortfall: Literal["stop", "shrink"] = "stop"
     """When a part has too little for its share of the budget: stop and say by how much, or take the largest whole
     that keeps the shares."""
-    model: str = "qwen3-vl"
-    """Whose patch rule counts picture tokens: qwen3-vl, qwen2.5-vl, qwen2-vl."""
+    model: Literal["qwen3-vl", "qwen2.5-vl", "qwen2-vl"] = "qwen3-vl"
+    """Whose patch rule counts picture tokens."""
     image_max_pixels: Annotated[int, Field(ge=1)] | None = None
     """Pixels that a trainer scales pictures down to; null for LLaMA-Factory's default, 768 x 768."""
 
 
 class Split(Section):
-    """How exports part training and validation."""
+    """Training rows and validation rows, apart."""
 
     val_fraction: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Share for validation; null for the export format's default."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from curate.corpus import UserError
-from curate.select.facts import check_columns, first_line
+from curate.select.facts import check_columns, first_line, is_meta
 
 NEAR_BLANK_BITS = 1.5
 """Entropy of the grey histogram below which a picture counts as blank. Even frames have 0, empty slide glass has
@@ -43,26 +43,13 @@ class Rule:
     """The sentence for a sample that violates it."""
 
 
-def default_rules(
-    columns: Mapping[str, pl.DataType],
-    *,
-    min_score: float = 3.0,
-    where: str | None = None,
-    require_verdict: bool = False,
-    ignore: Sequence[str] = (),
-    declared: Collection[str] = (),
-) -> list[Rule]:
-    """The rules in the order they are applied: the first that a sample violates is the one that drops it.
+def builtin_rules(declared: Collection[str] = ()) -> list[Rule]:
+    """The rules that hold for every selection, in the order they are applied.
 
-    ``min_score`` (0 to 5) holds for judged samples only; ``require_verdict`` also drops those that have no score.
-    ``where`` is a condition in SQL over ``columns``, and only samples it holds for (not null) are kept. ``ignore``
-    names rules to leave out; ``declared`` names sources whose DICOM files are declared de-identified. Raises UserError
-    when ``min_score`` is out of range, ``where`` is no condition over the columns, or a rule to ignore does not exist.
+    ``declared`` names sources whose DICOM files are declared de-identified.
     """
-    if not 0 <= min_score <= 5:
-        raise UserError(f"the minimum score is {min_score}; scores go from 0 to 5")
     column = pl.col
-    rules = [
+    return [
         Rule(
             "not_deidentified",
             (column("privacy") == "identified")
@@ -125,49 +112,31 @@ def default_rules(
             column("pair_body_part_conflict"),
             pl.lit("the text names another body part than the DICOM file"),
         ),
-        Rule(
-            "judge_reject",
-            column("judge_verdict") == "reject",
-            pl.format("the judge's verdict is reject (mean score {})", column("judge_score").round(2).fill_null(0)),
-        ),
-        Rule(
-            "low_score",
-            column("judge_score") < min_score,
-            pl.format(f"the judge's mean score {{}} is below {min_score:g}", column("judge_score").round(2)),
-        ),
     ]
-    unknown = sorted(set(ignore) - {rule.name for rule in rules})
-    if unknown:
-        raise UserError(
-            f"--ignore-rule {unknown[0]}: no such rule; there are: {', '.join(rule.name for rule in rules)}"
-        )
-    rules = [rule for rule in rules if rule.name not in ignore]
-    if require_verdict:
-        status = column("judge_status").fill_null("not_asked")
-        rules.append(Rule("no_verdict", column("judge_score").is_null(), pl.format("it has no score ({})", status)))
-    if where is not None:
-        condition = _condition(where, columns)
-        rules.append(Rule("where", ~condition.fill_null(value=False), pl.lit(f"it does not satisfy: {where}")))
-    check_columns([name for rule in rules for name in rule.violated.meta.root_names()], columns)
-    return rules
 
 
-def _condition(where: str, columns: Mapping[str, pl.DataType]) -> pl.Expr:
-    """``where`` as an expression, tried on an empty table so that mistakes show before any work."""
+def condition(text: str, columns: Mapping[str, pl.DataType], name: str) -> pl.Expr:
+    """A condition in SQL over the fact columns, tried on an empty table so that mistakes show before any work.
+
+    ``name`` is what the user wrote it as (``--where``, ``rules.short_caption.when``). Raises UserError when it is not
+    understood, names an unknown column or none, is no condition, or looks at other rows than its own.
+    """
+    shown = f"{name} {text!r}"
     try:
-        condition = pl.sql_expr(where)
-        names = condition.meta.root_names()
+        parsed = pl.sql_expr(text)
+        names = parsed.meta.root_names()
         check_columns(names, columns)
-        tried = pl.DataFrame(schema=columns).select(condition.alias("condition"))
+        fields: dict[str, pl.DataType] = {field: pl.String() for field in names if is_meta(field)}
+        tried = pl.DataFrame(schema={**columns, **fields}).select(parsed.alias("condition"))
     except pl.exceptions.PolarsError as error:
-        raise UserError(f"--where {where!r} is not understood: {first_line(error)}") from None
+        raise UserError(f"{shown} is not understood: {first_line(error)}") from None
     if not names:
-        raise UserError(f"--where {where!r} names no column; there are: {', '.join(sorted(columns))}")
+        raise UserError(f"{shown} names no column; there are: {', '.join(sorted(columns))}")
     if tried.dtypes[0] != pl.Boolean:
-        raise UserError(f"--where {where!r} is no condition: it gives {tried.dtypes[0]}, not true or false")
-    if _looks_across_rows(json.loads(condition.meta.serialize(format="json"))):
-        raise UserError(f"--where {where!r} looks at all samples together; it is asked about each sample by itself")
-    return condition
+        raise UserError(f"{shown} is no condition: it gives {tried.dtypes[0]}, not true or false")
+    if _looks_across_rows(json.loads(parsed.meta.serialize(format="json"))):
+        raise UserError(f"{shown} looks at all samples together; it is asked about each sample by itself")
+    return parsed
 
 
 def _looks_across_rows(node: Any) -> bool:

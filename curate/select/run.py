@@ -1,23 +1,46 @@
-"""Apply rules to the facts, shard by shard, and write the decisions."""
+"""Apply a policy to a corpus, stage by stage, and write one decision a sample."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import orjson
 import polars as pl
 import pyarrow.parquet as pq
 
+from curate import __version__
 from curate.corpus import Corpus, UserError, atomic_file
 from curate.engine import map_in_order
-from curate.select.decisions import SCHEMA, Decisions
+from curate.select.decisions import SCHEMA, Decisions, decisions_path, samples_hash
 from curate.select.facts import fact_columns, first_line, read_facts, verdict_shards
-from curate.select.rules import Rule, default_rules
+from curate.select.policy import Policy
+from curate.select.policy_rules import PolicyRules, policy_rules
+from curate.select.policy_sections import JudgeGate
+from curate.select.pool import DROPPED, Pool, Stage
+from curate.select.rules import Rule, condition
+from curate.select.subsets import SubsetTally, decide_subsets, subsets_stage
 
-_STORED: dict[str, Any] = {"compression": "zstd", "use_dictionary": ["rule", "reason"], "write_statistics": False}
+Progress = Callable[[str], None]
+"""Called with the name of each stage as it begins."""
+
+PictureHash = Callable[[bytes], int | None]
+"""The perceptual hash of a picture file, as the signals measure it; None when it cannot be decoded."""
+
+_STORED: dict[str, Any] = {
+    "compression": "zstd",
+    "use_dictionary": ["rule", "reason", "copies"],
+    "write_statistics": False,
+}
 """How decisions are written: no two ids are the same, and nobody looks for ranges of them."""
+
+_SCORED = "scored"
 
 
 def select_samples(
@@ -30,60 +53,274 @@ def select_samples(
     declared: Collection[str] = (),
     name: str = "default",
 ) -> Decisions:
-    """Decide for every sample whether it is kept, by :func:`default_rules`, and write ``decisions/<name>.parquet``.
+    """The selection of an export without a policy: built-in rules, the judge's scores, and a condition.
 
     A sample that was never judged, or could not be, is kept and counted in ``Decisions.unjudged``, unless
     ``require_verdict``; rules named in ``ignore`` do not apply, and DICOM files of the sources in ``declared`` count as
-    de-identified. Raises UserError when ``where`` or ``ignore`` cannot be used, ``where`` fails on some sample, or the
-    samples are not measured.
+    de-identified. ``where`` is a condition in SQL over the fact columns, and only samples it holds for (not null) are
+    kept. Raises UserError when ``min_score`` is out of range, ``where`` or ``ignore`` cannot be used, ``where`` fails
+    on some sample, or the samples are not measured.
     """
-    rules = default_rules(
-        fact_columns(corpus),
-        min_score=min_score,
-        where=where,
-        require_verdict=require_verdict,
-        ignore=ignore,
-        declared=declared,
+    if not 0 <= min_score <= 5:
+        raise UserError(f"the minimum score is {min_score}; scores go from 0 to 5")
+    policy = Policy(
+        name=name,
+        ignore_rules=list(ignore),
+        declare_deidentified=sorted(declared),
+        judge=JudgeGate(require=require_verdict, min_score=float(min_score)),
     )
-    needed = {column for rule in rules for part in (rule.violated, rule.reason) for column in part.meta.root_names()}
-    needed |= {"judge_status", "judge_score"}
-    rule, reason = _first_violated(rules)
+    return _Selection(corpus, policy, name, where=where).run()
 
-    def decide(shard: Path) -> pl.DataFrame:
-        facts = read_facts(corpus, shard, needed)
-        try:
-            return facts.with_columns(rule=rule, reason=reason).with_columns(kept=pl.col("rule").is_null())
-        except pl.exceptions.PolarsError as error:
-            if where is None:
-                raise
-            raise UserError(f"--where {where!r} fails on a sample in {shard}: {first_line(error)}") from None
 
-    total, dropped, unjudged = 0, Counter[str](), Counter[str]()
-    judged = bool(verdict_shards(corpus))
-    path = corpus.path / "decisions" / f"{name}.parquet"
-    with atomic_file(path) as file, pq.ParquetWriter(file, SCHEMA, **_STORED) as writer:
+def select_by_policy(
+    corpus: Corpus,
+    policy: Policy,
+    *,
+    name: str | None = None,
+    picture_hash: PictureHash,
+    progress: Progress | None = None,
+) -> Decisions:
+    """Decide by a policy about every sample, and write ``decisions/<name>.parquet`` with its account beside it.
+
+    The caller holds ``corpus.lock()``. ``name`` is the policy's own unless given. Raises UserError, with nothing
+    written, for columns that do not exist, a mixture that cannot be, a benchmark that is not what it says, and when
+    nothing would be kept.
+    """
+    declared = declared_sources(corpus, policy.declare_deidentified)
+    policy = policy.model_copy(update={"declare_deidentified": declared})
+    selection = _Selection(corpus, policy, name or policy.name, picture_hash=picture_hash, progress=progress)
+    decisions = selection.run(may_be_empty=False)
+    corpus.record(
+        "select",
+        parameters={
+            "selection": decisions.path.stem,
+            "policy": policy.name,
+            "policy_sha256": policy.sha256,
+            "declared_deidentified": declared,
+        },
+        counts=decisions.account["counts"],
+    )
+    return decisions
+
+
+def declared_sources(corpus: Corpus, more: Collection[str] = ()) -> list[str]:
+    """Sources declared de-identified to the judge or a selection before, and ``more``: an export leaves the machine no
+    more than a request to a judge does."""
+    declared = set(more)
+    for step in corpus.info.steps:
+        declared.update(step.parameters.get("declared_deidentified", ()))
+    return sorted(declared)
+
+
+@dataclass
+class _Selection:
+    """One run of a policy."""
+
+    corpus: Corpus
+    policy: Policy
+    name: str
+    where: str | None = None
+    picture_hash: PictureHash | None = None
+    progress: Progress | None = None
+    _stages: dict[str, Any] = field(default_factory=dict)
+    """What each stage tells, by its name."""
+    _funnel: list[dict[str, Any]] = field(default_factory=list)
+    _dropped: list[pl.DataFrame] = field(default_factory=list)
+    """Columns of :data:`DROPPED`, stage by stage."""
+
+    def run(self, *, may_be_empty: bool = True) -> Decisions:
+        columns = fact_columns(self.corpus)
+        rules = policy_rules(self.policy, columns, self.where)
+        gate = self.policy.subsets
+        passes = None if gate is None else condition(gate.passes, columns, "subsets.passes")
+        pool = Pool.of(self.corpus)
+        first = _FirstPass(self.corpus, rules, passes, self.where)
+        self._begin("rules")
+        self._apply("rules", pool, first.stage(pool))
+        if gate is not None:
+            self._apply("subsets", pool, subsets_stage(pool, decide_subsets(first.tally, gate)))
+        copies = self._later_stages(pool)
+        if not pool.count and not may_be_empty:
+            raise UserError(f"the policy {self.policy.name} keeps nothing: {self._where_it_went(pool)}")
+        return self._write(pool, copies, first, rules.all)
+
+    def _later_stages(self, pool: Pool) -> npt.NDArray[np.int32]:
+        """Stages that look at samples together; how often each sample is exported."""
+        policy = self.policy
+        if policy.contamination is not None:
+            from curate.select.contamination import contamination_stage
+
+            assert self.picture_hash is not None
+            self._begin("contamination")
+            self._apply("contamination", pool, contamination_stage(pool, policy.contamination, self.picture_hash))
+        if policy.difficulty is not None:
+            from curate.select.difficulty import difficulty_stage
+
+            self._begin("difficulty")
+            self._apply("difficulty", pool, difficulty_stage(pool, policy.difficulty, policy.seed))
+        if policy.duplicates is not None:
+            from curate.select.duplicates.stage import duplicates_stage
+
+            self._begin("duplicates")
+            self._apply("duplicates", pool, duplicates_stage(pool, policy.duplicates))
+        if policy.mixture is None or not pool.count:
+            once: npt.NDArray[np.int32] = pool.alive.astype(np.int32)
+            return once
+        from curate.select.mixture import mixture_stage
+
+        self._begin("mixture")
+        stage, copies = mixture_stage(pool, policy.mixture, policy.seed)
+        self._apply("mixture", pool, stage)
+        return copies
+
+    def _begin(self, stage: str) -> None:
+        if self.progress is not None:
+            self.progress(stage)
+
+    def _apply(self, name: str, pool: Pool, stage: Stage) -> None:
+        before = pool.count
+        pool.drop(stage)
+        self._dropped.append(stage.dropped)
+        self._stages[name] = stage.account
+        self._funnel.append({"stage": name, "samples": before, "dropped": before - pool.count, "kept": pool.count})
+
+    def _where_it_went(self, pool: Pool) -> str:
+        counts = pl.concat(self._dropped)["rule"].value_counts(sort=True)
+        rules = ", ".join(f"{rule} {count:,}" for rule, count in counts.iter_rows())
+        return f"of {len(pool.alive):,} sample(s) all were dropped ({rules})"
+
+    def _write(self, pool: Pool, copies: npt.NDArray[np.int32], first: _FirstPass, rules: Sequence[Rule]) -> Decisions:
+        path = decisions_path(self.corpus, self.name)
+        dropped = pl.concat(self._dropped).sort("row")
+        rows = dropped["row"].to_numpy()
+        by_source: dict[str, dict[str, Any]] = {}
+        # One row group a shard, whatever its length: Decisions.kept_rows counts on it.
+        with atomic_file(path) as file, pq.ParquetWriter(file, SCHEMA, **_STORED) as writer:
+            for number, shard in enumerate(pool.shards):
+                start, end = pool.starts[number : number + 2]
+                here = dropped[int(np.searchsorted(rows, start)) : int(np.searchsorted(rows, end))]
+                frame = pl.from_arrow(pq.read_table(shard, columns=["id", "source"]))
+                assert isinstance(frame, pl.DataFrame)
+                frame = (
+                    frame.with_columns(
+                        row=pl.int_range(start, end),
+                        kept=pl.Series(pool.alive[start:end]),
+                        copies=pl.Series(copies[start:end]),
+                    )
+                    .join(here, on="row", how="left", maintain_order="left")
+                    .drop("row")
+                )
+                writer.write_table(
+                    frame.select(SCHEMA.names).to_arrow().cast(SCHEMA), row_group_size=max(1, end - start)
+                )
+                _count_sources(frame, by_source)
+            account = self._account(pool, copies, first, rules, dict(sorted(by_source.items())))
+        with atomic_file(path.with_suffix(".json")) as file:
+            file.write(orjson.dumps(account, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
+        counts = account["counts"]
+        return Decisions(
+            path=path,
+            total=counts["samples"],
+            kept=counts["kept"],
+            dropped=counts["dropped"],
+            judged=counts["judged"],
+            unjudged=counts["unjudged"],
+            rows=counts["rows"],
+            account=account,
+        )
+
+    def _account(
+        self,
+        pool: Pool,
+        copies: npt.NDArray[np.int32],
+        first: _FirstPass,
+        rules: Sequence[Rule],
+        by_source: Mapping[str, dict[str, Any]],
+    ) -> dict[str, Any]:
+        found: Counter[str] = Counter()
+        for source in by_source.values():
+            found.update(source["dropped"])
+        order = dict.fromkeys([*(rule.name for rule in rules), *found])
+        return {
+            "name": self.name,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "version": __version__,
+            "policy": self.policy.model_dump(),
+            "policy_sha256": self.policy.sha256,
+            "where": self.where,
+            "corpus": {"samples": samples_hash(self.corpus), "input_hash": self.corpus.info.input_hash},
+            "counts": {
+                "samples": len(pool.alive),
+                "kept": pool.count,
+                "dropped": {rule: found[rule] for rule in order if found[rule]},
+                "judged": first.judged,
+                "unjudged": first.unjudged(pool.alive),
+                "rows": int(copies[pool.alive].sum()),
+            },
+            "by_source": by_source,
+            "funnel": self._funnel,
+            "stages": self._stages,
+        }
+
+
+class _FirstPass:
+    """The rules about single samples, shard by shard, and what later stages need of the facts."""
+
+    def __init__(self, corpus: Corpus, rules: PolicyRules, passes: pl.Expr | None, where: str | None) -> None:
+        self.tally = SubsetTally()
+        self.judged = bool(verdict_shards(corpus))
+        self._corpus, self._rules, self._passes, self._where = corpus, rules, passes, where
+        self._statuses: list[pl.Series] = []
+        parts = [part for rule in rules.all for part in (rule.violated, rule.reason)]
+        needed = {
+            column for part in (*parts, *([] if passes is None else [passes])) for column in part.meta.root_names()
+        }
+        self._needed = needed | {"source", "judge_status", "judge_score"}
+
+    def stage(self, pool: Pool) -> Stage:
+        """What the rules drop."""
+        frames = [pl.DataFrame(schema=DROPPED)]
         # In threads: Polars and Arrow leave Python's lock, and processes would take longer to start than this takes.
-        decided = map_in_order(lambda: decide, corpus.shards(), size=lambda _: 0, patience=float("inf"))
-        for facts in decided:
-            # One row group a shard, whatever its length: Decisions.kept_rows counts on it.
-            writer.write_table(facts.select(SCHEMA.names).to_arrow().cast(SCHEMA), row_group_size=max(1, len(facts)))
-            total += len(facts)
-            dropped.update(_counts(facts["rule"].drop_nulls()))
-            if judged:
-                unscored = facts.filter(pl.col("kept") & pl.col("judge_score").is_null())
-                unjudged.update(_counts(unscored["judge_status"].fill_null("not_asked")))
-    return Decisions(
-        path=path,
-        total=total,
-        kept=total - dropped.total(),
-        dropped={rule.name: dropped[rule.name] for rule in rules if dropped[rule.name]},
-        judged=judged,
-        unjudged=dict(sorted(unjudged.items())),
-    )
+        decided = map_in_order(lambda: self._decide, pool.shards, size=lambda _: 0, patience=float("inf"))
+        for number, (dropped, eligible, statuses) in enumerate(decided):
+            frames.append(dropped.with_columns(pl.col("row") + int(pool.starts[number])))
+            self._statuses.append(statuses)
+            if self._passes is not None:
+                self.tally.add(eligible, self._passes)
+        return Stage(pl.concat(frames))
 
+    def _decide(self, shard: Path) -> tuple[pl.DataFrame, pl.DataFrame, pl.Series]:
+        """Dropped samples by row in the shard; facts of those that no rule of their own drops; judge status of all."""
+        facts = read_facts(self._corpus, shard, self._needed)
+        before, all_rules = _first_violated(self._rules.before), _first_violated(self._rules.all)
+        try:
+            ruled = facts.select(
+                row=pl.int_range(pl.len(), dtype=pl.Int64),
+                rule=all_rules[0],
+                reason=all_rules[1],
+                related=pl.lit(None, pl.String),
+                before=before[0],
+            )
+        except pl.exceptions.PolarsError as error:
+            name = f"--where {self._where!r}" if self._where is not None else "a condition of the policy"
+            raise UserError(f"{name} fails on a sample in {shard}: {first_line(error)}") from None
+        eligible = facts.filter(ruled["before"].is_null()) if self._passes is not None else facts.clear()
+        scored = pl.when(pl.col("judge_score").is_not_null()).then(pl.lit(_SCORED))
+        statuses = facts.select(scored.otherwise(pl.col("judge_status").fill_null("not_asked")).cast(pl.Categorical))
+        return ruled.filter(pl.col("rule").is_not_null()).drop("before"), eligible, statuses.to_series()
 
-def _counts(values: pl.Series) -> dict[str, int]:
-    return dict(values.value_counts().iter_rows())
+    def unjudged(self, alive: npt.NDArray[np.bool_]) -> dict[str, int]:
+        """Samples that are still in without a score, by judge status; empty when nothing was ever judged."""
+        if not self.judged:
+            return {}
+        counts: Counter[str] = Counter()
+        start = 0
+        for statuses in self._statuses:
+            kept = statuses.filter(pl.Series(alive[start : start + len(statuses)]))
+            counts.update(dict(kept.cast(pl.String).value_counts().iter_rows()))
+            start += len(statuses)
+        del counts[_SCORED]
+        return dict(sorted(counts.items()))
 
 
 def _first_violated(rules: Sequence[Rule]) -> tuple[pl.Expr, pl.Expr]:
@@ -92,3 +329,20 @@ def _first_violated(rules: Sequence[Rule]) -> tuple[pl.Expr, pl.Expr]:
     names = [pl.when(hit).then(pl.lit(rule.name)) for hit, rule in zip(violated, rules, strict=True)]
     reasons = [pl.when(hit).then(rule.reason) for hit, rule in zip(violated, rules, strict=True)]
     return pl.coalesce(names), pl.coalesce(reasons)
+
+
+def _count_sources(frame: pl.DataFrame, by_source: dict[str, dict[str, Any]]) -> None:
+    """Enter a shard's decisions, with their sources, into the counts by source."""
+    copies = pl.col("copies").filter("kept").sum()
+    for source, samples, kept, rows in (
+        frame.group_by("source").agg(samples=pl.len(), kept=pl.col("kept").sum(), rows=copies).iter_rows()
+    ):
+        entry = by_source.setdefault(source, {"samples": 0, "kept": 0, "rows": 0, "dropped": {}})
+        entry["samples"] += samples
+        entry["kept"] += kept
+        entry["rows"] += rows
+    for source, rule, count in (
+        frame.filter(~pl.col("kept")).group_by("source", "rule").len().sort("source", "rule").iter_rows()
+    ):
+        dropped = by_source[source]["dropped"]
+        dropped[rule] = dropped.get(rule, 0) + count

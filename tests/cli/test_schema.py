@@ -41,6 +41,6 @@ def test_each_schema_accepts_good_records_and_refuses_bad_ones(name: str) -> Non
 def test_without_a_format_it_lists_them_and_with_a_wrong_one_it_fails(tmp_path: Path) -> None:
     listed = curate("schema", cwd=tmp_path)
     assert listed.status == 0
-    assert [line.split()[0] for line in listed.out.splitlines()] == list(FORMATS)
+    assert [line.split()[0] for line in listed.out.splitlines()] == [*FORMATS, "policy"]
     wrong = curate("schema", "captions", cwd=tmp_path)
     assert (wrong.status, "image-caption" in wrong.err) == (2, True)

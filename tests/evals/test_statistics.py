@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from curate.evals.statistics import mcnemar_exact, wilson_interval
+from curate.evals.statistics import mcnemar_exact
+from curate.select.statistics import wilson_interval
 
 
 @pytest.mark.parametrize(

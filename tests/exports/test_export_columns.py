@@ -19,8 +19,8 @@ from curate.exports.background import Behind, ahead
 from curate.exports.llamafactory import _TURN_MARKUP, SftWriter, _cutoff, _sft_rows
 from curate.exports.markers import defuse, defuse_text, has_marker
 from curate.exports.pictures import distinct_images, relative_path, relative_paths
-from curate.exports.tokens import image_tokens, many_text_tokens, most_text_tokens, text_tokens
 from curate.exports.turns import ASSISTANT, USER, flat_images, flatten_turns, speaks
+from curate.select.tokens import image_tokens, many_text_tokens, most_text_tokens, text_tokens
 
 PIECES = [
     "<image>",

@@ -8,7 +8,7 @@ import pytest
 
 from curate.corpus import Image
 from curate.exports.documents import PicturesTooLargeError, chunks
-from curate.exports.tokens import image_tokens, text_tokens
+from curate.select.tokens import image_tokens, text_tokens
 
 SENTENCES = (
     "The cardiac silhouette is enlarged. ",

@@ -45,7 +45,7 @@ def test_each_signal_rule_drops_its_sample_and_says_why(tmp_path: Path, rule: st
     decisions = select_samples(corpus)
     assert (decisions.total, decisions.kept, decisions.dropped) == (2, 1, {rule: 1})
     first, second = rows(decisions)
-    assert first == {"id": good.id, "kept": True, "rule": None, "reason": None}
+    assert first == {"id": good.id, "kept": True, "rule": None, "reason": None, "related": None, "copies": 1}
     assert (second["id"], second["kept"], second["rule"]) == (bad.id, False, rule)
     assert words in second["reason"]
 
@@ -247,5 +247,5 @@ def test_a_rule_that_is_ignored_drops_nothing_and_the_next_one_counts(tmp_path: 
     )
     assert select_samples(corpus, ignore=["cut_off_text"]).dropped == {"too_small": 1}
     assert select_samples(corpus, ignore=["cut_off_text", "too_small"]).dropped == {}
-    with pytest.raises(UserError, match=r"no such rule; there are: .*cut_off_text"):
+    with pytest.raises(UserError, match=r"no such rule to ignore: cutoff; did you mean cut_off_text"):
         select_samples(corpus, ignore=["cutoff"])

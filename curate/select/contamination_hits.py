@@ -1,0 +1,94 @@
+"""The evidence of contamination: one row a hit, kept in ``contamination/hits.parquet`` of the corpus."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+
+from curate.corpus import Corpus, UserError, shard_fingerprint, write_shard
+from curate.select.facts import first_line
+
+HITS = pl.Schema(
+    {
+        "id": pl.String,
+        "origin": pl.String,
+        "benchmark": pl.String,
+        "benchmark_row": pl.String,
+        "split": pl.String,
+        "kind": pl.String,
+        "how": pl.String,
+        "both": pl.Boolean,
+        "dropped": pl.Boolean,
+        "distance": pl.Int8,
+        "similarity": pl.Float32,
+        "share": pl.Float32,
+        "rows": pl.Int32,
+        "sample_text": pl.String,
+        "benchmark_text": pl.String,
+        "picture_sha256": pl.String,
+        "picture": pl.String,
+        "benchmark_picture": pl.String,
+    }
+)
+"""``id`` and ``origin`` (file:row) are the sample's; ``benchmark_row`` is file:row of the first row that asks or shows
+it, ``rows`` how many do. ``kind`` is image or question. ``how``: same_file, same_pixels, near or unconfirmed; of
+questions ngrams or whole. ``both``: the same row was hit in its other half too. ``distance`` is in bits of 64,
+``similarity`` a correlation, ``share`` that of the question's n-grams. ``picture`` is the sample's file, null when it
+came inside a record; ``benchmark_picture`` where the benchmark has it."""
+
+VERSION = 1
+
+
+def hits_path(corpus: Corpus) -> Path:
+    """Where the hits of the latest selection with a contamination section are."""
+    return corpus.path / "contamination" / "hits.parquet"
+
+
+def read_hits(corpus: Corpus) -> pl.DataFrame:
+    """The hits, with the columns of :data:`HITS`; empty when no selection has looked for any.
+
+    Raises UserError when the table cannot be read.
+    """
+    path = hits_path(corpus)
+    if not path.exists():
+        return pl.DataFrame(schema=HITS)
+    try:
+        return pl.read_parquet(path).select(list(HITS)).cast(HITS)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(
+            f"{path} cannot be read ({first_line(error)}); remove it and run the same curate select again"
+        ) from None
+
+
+def picture_hits(corpus: Corpus) -> pl.DataFrame:
+    """Samples that show a benchmark's picture, each once: id, origin, benchmark, benchmark_row, how.
+
+    An export that holds one of these ids shares a picture with a benchmark. Raises UserError when the hits cannot be
+    read.
+    """
+    images = read_hits(corpus).filter(pl.col("kind") == "image")
+    return images.unique("id", keep="first", maintain_order=True).select(
+        "id", "origin", "benchmark", "benchmark_row", "how"
+    )
+
+
+def hits_are_current(corpus: Corpus) -> bool:
+    """Whether there are hits, and they were looked for in the samples that the corpus holds now."""
+    fingerprint = shard_fingerprint(hits_path(corpus))
+    return fingerprint is not None and fingerprint.split(":")[0] == samples_fingerprint(corpus.shards())
+
+
+def write_hits(corpus: Corpus, hits: pl.DataFrame, made_from: Any) -> None:
+    """Replace the hits. ``made_from`` (JSON values) says what they were looked for by, beside the samples."""
+    asked = hashlib.sha256(orjson.dumps((VERSION, made_from), option=orjson.OPT_SORT_KEYS)).hexdigest()
+    write_shard(hits_path(corpus), hits.to_arrow(), f"{samples_fingerprint(corpus.shards())}:{asked}")
+
+
+def samples_fingerprint(shards: Sequence[Path]) -> str:
+    """Hash of what all samples shards were made from."""
+    return hashlib.sha256(orjson.dumps([shard_fingerprint(shard) for shard in shards])).hexdigest()

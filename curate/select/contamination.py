@@ -56,14 +56,14 @@ def contamination_stage(pool: Pool, gate: ContaminationGate, measure: Measure) -
     targets = Targets.of(loaded, pictures)
     questions = QuestionIndex(targets.questions, gate.question_ngram, gate.question_share)
     near = PictureIndex.of(pool, targets.pictures, gate.image_distance)
-    judge = _Judge(gate, targets, questions)
+    evidence = _Evidence(gate, targets, questions)
     found = _Found()
     compared = pool.count
     facts = pool.facts(["image_phashes", "image_entropy"])
     for (rows, table), (_, measured) in zip(pool.samples(_SAMPLE_COLUMNS), facts, strict=True):
         images, unconfirmed = near.hits(pool.corpus, table["images"].to_pylist(), measured)
         found.unconfirmed += unconfirmed
-        judge.shard(rows, table, images, found)
+        evidence.shard(rows, table, images, found)
     hits = pl.concat([pl.DataFrame(schema=HITS), *found.hits])
     compared_with = [(rows.name, shown.fingerprint) for rows, shown in zip(loaded, pictures, strict=True)]
     made_from = (gate.model_dump(exclude={"benchmarks"}), compared_with)
@@ -98,7 +98,7 @@ def _counts(hits: pl.DataFrame, benchmark: str) -> dict[str, Any]:
 
 
 @dataclass
-class _Judge:
+class _Evidence:
     """What a sample's hits mean."""
 
     gate: ContaminationGate

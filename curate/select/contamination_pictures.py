@@ -92,12 +92,13 @@ class PictureIndex:
     def hits(
         self, corpus: Corpus, images: Sequence[Sequence[dict[str, Any]]], facts: pl.DataFrame
     ) -> tuple[dict[int, list[PictureHit]], int]:
-        """The hits of each sample (by position) of a shard, and how many candidates could not be read.
+        """The hits of each sample (by position) of a shard, and how many candidate pictures could not be read.
 
         ``images`` are the samples' pictures as the samples table has them, ``facts`` their ``image_phashes`` and
         ``image_entropy``.
         """
-        candidates: list[tuple[int, int, dict[str, Any], int | None]] = []
+        shown: list[tuple[int, int, tuple[str, int | None]]] = []
+        distinct: dict[tuple[str, int | None], dict[str, Any]] = {}
         rows = zip(images, facts["image_phashes"].to_list(), facts["image_entropy"].to_list(), strict=True)
         for sample, (pictures, hashes, entropy) in enumerate(rows):
             # The entropy is that of the blankest picture, so it says nothing about one of several.
@@ -106,17 +107,21 @@ class PictureIndex:
             for position, (image, phash) in enumerate(zip(pictures, known, strict=True)):
                 near = phash is not None and phash in self.near
                 if near or image["sha256"] in self._by_file:
-                    candidates.append((sample, position, image, phash if near and not blank else None))
+                    candidate = (image["sha256"], phash if near and not blank else None)
+                    shown.append((sample, position, candidate))
+                    distinct[candidate] = image
         with ThreadPoolExecutor(usable_cores()) as threads:
-            found = list(threads.map(lambda one: self._compare(corpus, *one[1:]), candidates))
+            compared = threads.map(lambda one: self._compare(corpus, one[1], one[0][1]), distinct.items())
+            found = dict(zip(distinct, compared, strict=True))
         hits: dict[int, list[PictureHit]] = {}
-        for (sample, *_), compared in zip(candidates, found, strict=True):
-            if compared:
-                hits.setdefault(sample, []).extend(compared)
-        return hits, sum(any(hit.how == "unconfirmed" for hit in compared) for compared in found)
+        for sample, position, candidate in shown:
+            if own := found[candidate]:
+                hits.setdefault(sample, []).extend(hit._replace(position=position) for hit in own)
+        return hits, sum(any(hit.how == "unconfirmed" for hit in own) for own in found.values())
 
-    def _compare(self, corpus: Corpus, position: int, image: dict[str, Any], phash: int | None) -> list[PictureHit]:
+    def _compare(self, corpus: Corpus, image: dict[str, Any], phash: int | None) -> list[PictureHit]:
         """Hits of one picture, the same file first."""
+        position = 0
         own = self._by_file.get(image["sha256"])
         hits = []
         if own is not None and self._entropy[own] > 0:

@@ -27,6 +27,8 @@ _PICTURE_MARK = r"<image(?: ?\p{N}+)?>"
 _SEED = 0
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 """Odd, so that multiplying by it loses nothing."""
+_END_BITS = 22
+_END = np.uint64((1 << _END_BITS) - 1)
 _BATCH = 1 << 21
 """Pairs of a candidate and an n-gram that are looked at together."""
 
@@ -123,7 +125,10 @@ class QuestionIndex:
         self._set_ngrams(*_ngrams(words, ngram), share)
 
     def _set_ngrams(self, hashes: Hashes, owner: Positions, share: float) -> None:
-        self._grams, gram, frequency = np.unique(hashes, return_inverse=True, return_counts=True)
+        self._grams, gram = np.unique(hashes, return_inverse=True)
+        self._ends = np.zeros(1 << _END_BITS, bool)
+        """Which last bits some n-gram has: most n-grams of texts are ruled out by one look."""
+        self._ends[self._grams & _END] = True
         pairs = np.unique(owner * max(1, self._grams.size) + gram)
         owner, gram = np.divmod(pairs, max(1, self._grams.size))
         frequency = np.bincount(gram, minlength=self._grams.size)
@@ -164,6 +169,8 @@ class QuestionIndex:
         if not self._grams.size:
             return nothing
         hashes, text = _ngrams(words, self.ngram)
+        possible = np.flatnonzero(self._ends[hashes & _END])
+        hashes, text = hashes[possible], text[possible]
         gram = np.minimum(np.searchsorted(self._grams, hashes), self._grams.size - 1)
         here = self._grams[gram] == hashes
         size = np.int64(self._grams.size)

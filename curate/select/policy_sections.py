@@ -104,7 +104,8 @@ class ContaminationGate(Section):
     """Which hits drop a sample: its picture, its question, or only both from the same benchmark row."""
     short_questions: Literal["keep", "drop"] = "keep"
     """What happens to a sample that shares with a benchmark only a question of fewer words than `question_ngram`
-    (`Is this a CT?`): such questions are asked of any picture."""
+    (`Is this a CT?`), or one that the benchmark itself asks of three pictures or more: such questions are asked of any
+    picture."""
 
 
 class TextDuplicates(Section):

@@ -10,5 +10,10 @@ PACKAGES = (".tar.gz", ".tgz")
 
 
 def is_article_file(name: str) -> bool:
-    """Whether a file name says that it may hold an article (.nxml, .xml) or a package of one."""
+    """Whether a file name says that it may hold an article in XML, or a package of one."""
     return name.lower().endswith((".nxml", ".xml", *PACKAGES))
+
+
+def is_markdown(name: str) -> bool:
+    """Whether a file name says that it holds Markdown: a document if it shows pictures, else somebody's notes."""
+    return name.lower().endswith((".md", ".markdown"))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from curate.sources.article_files import is_markdown
 from curate.sources.dicom import is_dicom
 from curate.sources.images import sniff
 from curate.sources.readers import is_record_file, is_saved_dataset
@@ -162,10 +163,13 @@ def _group(root: Path, folder: str, files: list[str]) -> Iterator[Item | Reject]
             yield Item("captioned" if described else "bare_image", folder + name, described)
         elif name in sidecars or name == _DATASET_DICT:
             continue
-        elif is_record_file(name):
+        elif is_record_file(name) or (is_markdown(name) and _shows_pictures(root / folder / name)):
             yield Item("records", folder + name)
         elif name.lower().endswith(".txt"):
             yield Reject(folder + name, 0, "text_without_image", "there is no image of this name beside it")
+        elif name.lower().endswith(".pdf"):
+            message = "PDF files are not read; convert it with MinerU or docling, whose Markdown and pictures are"
+            yield Reject(folder + name, 0, "pdf", message)
         else:
             yield Reject(folder + name, 0, "unknown_file_type", "neither an image nor records nor a caption")
 
@@ -178,6 +182,15 @@ def _is_picture(path: Path) -> bool:
     except OSError:
         return False
     return sniff(head) is not None or is_dicom(head)
+
+
+def _shows_pictures(path: Path) -> bool:
+    """Whether a Markdown file is a document with pictures, and not notes about the data."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return True  # reading it tells what is wrong
+    return (b"](" in data and b"![" in data) or b"<img" in data.lower()
 
 
 def _printable(path: str) -> str:

@@ -16,7 +16,8 @@ _RANGE = re.compile(r"\s*[-‐-―−]\s*|\s+(?:to|through)\s+")
 _LEFT_OUT = re.compile(
     r"(acknowledge?ments?|(conflicts?|competing|declarations?) of? ?interests?|competing (financial )?interests?|"
     r"authors?['’]? contributions?|funding( sources?)?|pre-publication history|"
-    r"supplementary (material|data|information)|supporting information|abbreviations|references|ethics( approval.*)?|consent( for publication)?|"
+    r"supplementary (material|data|information)|supporting information|abbreviations|references|ethics( approval.*)?|"
+    r"consent( for publication)?|"
     r"availability of data.*|data availability.*|disclosures?|footnotes?|publisher['’]s note)\W*",
     re.IGNORECASE,
 )

@@ -67,7 +67,7 @@ def header(
         fields["language"] = list(languages)
     fields |= {
         "size_categories": [size_category(sum(int(file["rows"]) for file in files))],
-        "task_categories": _TASKS[format_name],
+        "task_categories": _TASKS.get(format_name, ["image-text-to-text"]),
         "tags": ["medical", "medcurate", *_TAGS.get(format_name, [])],
         "configs": [
             {

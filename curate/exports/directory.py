@@ -17,7 +17,7 @@ MARKER: Final = "export.json"
 
 _KIND: Final = "medcurate-export"
 
-_WRITTEN: Final = frozenset({MARKER, "images", "dataset_info.json", "train.yaml", "skipped.jsonl"})
+_WRITTEN: Final = frozenset({MARKER, "README.md", "images", "dataset_info.json", "train.yaml", "skipped.jsonl"})
 """What an export may have at its top beside its data files, which its marker lists."""
 
 

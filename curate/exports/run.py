@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from curate import __version__
 from curate.corpus import Corpus, UserError
 from curate.exports.background import ahead
+from curate.exports.card import write_card
 from curate.exports.contamination import stop_at_test_pictures
 from curate.exports.directory import check_target, fresh_directory, write_marker
 from curate.exports.job import ExportedFile, Job, RowWriter, Split
@@ -112,7 +113,9 @@ def export(
             if plan.repeats:
                 job.notes.append(f"{plan.repeats:,} row(s) repeat a sample, as the selection's mixture asks")
             summary = _summary(corpus, format_name, destination, decisions, plan, job)
-            write_marker(partial, _description(corpus, resolved, summary))
+            description = _description(corpus, resolved, summary)
+            write_card(partial, corpus, decisions, plan.sides, description)
+            write_marker(partial, description)
         corpus.record(
             "export",
             parameters={"format": format_name, "directory": str(destination), **asdict(resolved)},

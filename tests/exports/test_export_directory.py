@@ -48,6 +48,7 @@ class TestTarget:
         export(corpus, "llamafactory-sft", tmp_path / "out")
         export(corpus, "verl", tmp_path / "out", ExportOptions(where=f"id <> '{samples[0].id}'"))
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+            "README.md",
             "export.json",
             "train.parquet",
             "val.parquet",

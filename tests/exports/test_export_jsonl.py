@@ -63,7 +63,7 @@ def test_captions_inline(tmp_path: Path, pictures: list[Image]) -> None:
     head, _, data = rows[0]["image"].partition(",")
     assert head == "data:image/jpeg;base64"
     assert base64.b64decode(data) == retina(160, "JPEG")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["export.json", "train.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["README.md", "export.json", "train.jsonl"]
     assert summary.images == 0
 
 

@@ -75,7 +75,7 @@ def test_a_row_has_every_field_of_the_recipe(tmp_path: Path, pictures: list[Imag
         }
     ]
     assert (summary.status, summary.images) == (0, 0)
-    assert sorted(path.name for path in directory.iterdir()) == ["export.json", "train.parquet"]
+    assert sorted(path.name for path in directory.iterdir()) == ["README.md", "export.json", "train.parquet"]
 
 
 def test_every_file_has_the_one_schema_whatever_is_in_it(tmp_path: Path, pictures: list[Image]) -> None:

@@ -11,6 +11,9 @@ _ACTING = re.compile(
 """Beyond ASCII's control characters, which JSON escapes: a terminal obeys U+009B like Escape-[, and U+202E turns the
 rest of a line around."""
 
+_KEYS = ("OPENAI_API_KEY", "CURATE_REBUILD_API_KEY", "CURATE_STRONGER_API_KEY")
+"""Environment variables that hold keys."""
+
 
 def visible(text: str) -> str:
     """``text`` with U+FFFD for whatever is not printable; line ends and tabs stay."""
@@ -28,6 +31,8 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def without_key(text: str) -> str:
-    """``text`` without the endpoint's key, which an error of a library may quote."""
-    key = os.environ.get("OPENAI_API_KEY", "").strip()
-    return text.replace(key, "[key]") if key else text
+    """``text`` without the keys of endpoints, which an error of a library may quote."""
+    for name in _KEYS:
+        if key := os.environ.get(name, "").strip():
+            text = text.replace(key, "[key]")
+    return text

@@ -44,6 +44,8 @@ class Answer:
     model: str | None
     """The model that answered, as the endpoint names it."""
     mode: Mode
+    logprobs: list[Any] | None = None
+    """One entry a token of the text, as the endpoint gave them; None when it gave none."""
 
 
 class CallFailedError(Exception):
@@ -76,8 +78,17 @@ class Client:
     """An endpoint, with what was found out about the features it has."""
 
     def __init__(
-        self, endpoint: Endpoint, *, concurrency: int, timeout: float, temperature: float, max_tokens: int
+        self,
+        endpoint: Endpoint,
+        *,
+        concurrency: int,
+        timeout: float,
+        temperature: float,
+        max_tokens: int,
+        mode: Mode = "json_schema",
+        top_logprobs: int = 0,
     ) -> None:
+        """``mode`` is what replies are asked for in; ``top_logprobs`` how many likely tokens are told at each place."""
         import openai
 
         # The openai package brings httpx or its successor httpx2; what its client class derives from tells which.
@@ -88,7 +99,8 @@ class Client:
         self._temperature: float | None = temperature
         self._max_tokens = max_tokens
         self._max_tokens_name = "max_tokens"
-        self.mode: Mode = "json_schema"
+        self._top_logprobs = top_logprobs
+        self.mode: Mode = mode
         self.adapted: list[str] = []
         """What the endpoint could not do, in words, in the order it was found out."""
         # Made once: reading the certificates takes longer than a request. Without TLS there is nothing to verify.
@@ -127,21 +139,34 @@ class Client:
             await pool.close()
 
     async def ask(self, prompt: Prompt, content: list[dict[str, Any]]) -> Answer:
-        """Send one request and wait for its answer.
+        """Ask about one sample by a prompt; see :meth:`chat`."""
+        messages: list[dict[str, Any]] = [
+            {"role": "system", "content": prompt.system},
+            {"role": "user", "content": content},
+        ]
+        return await self.chat(messages, schema=prompt.schema)
+
+    async def chat(
+        self, messages: list[dict[str, Any]], *, schema: dict[str, Any] | None = None, **fields: Any
+    ) -> Answer:
+        """Send one request and wait for its answer. ``fields`` are added to the body as they are.
 
         Raises CallFailedError, BadRequestError, AdaptedError or HopelessError; their messages never hold the key.
         """
         mode, max_tokens_name, temperature = self.mode, self._max_tokens_name, self._temperature
         body: dict[str, Any] = {
             "model": self._endpoint.model,
-            "messages": [{"role": "system", "content": prompt.system}, {"role": "user", "content": content}],
+            "messages": messages,
             max_tokens_name: self._max_tokens,
+            **fields,
         }
         if temperature is not None:
             body["temperature"] = temperature
+        if self._top_logprobs:
+            body |= {"logprobs": True, "top_logprobs": self._top_logprobs}
         if mode == "json_schema":
-            schema = {"name": "verdict", "strict": True, "schema": prompt.schema}
-            body["response_format"] = {"type": mode, "json_schema": schema}
+            named = {"name": "verdict", "strict": True, "schema": schema}
+            body["response_format"] = {"type": mode, "json_schema": named}
         elif mode == "json_object":
             body["response_format"] = {"type": mode}
         openai = self._openai
@@ -187,6 +212,7 @@ class Client:
             tokens_out=_count(usage.get("completion_tokens")),
             model=self._text(answer.get("model")),
             mode=mode,
+            logprobs=_logprobs(choice),
         )
 
     def _text(self, value: object) -> str | None:
@@ -226,7 +252,7 @@ class Client:
             target = self._clean(headers.get("location", "somewhere"))
             hopeless[status] = (
                 f"{host} redirects to {target}; curate does not follow, since the key would go along: give the address "
-                f"that you trust as --judge-url"
+                f"that you trust as {self._endpoint.option}"
             )
         if _code_of(error.body) == "insufficient_quota":
             hopeless[status] = hopeless[402]
@@ -260,6 +286,10 @@ class Client:
             if self._temperature is not None:
                 self._temperature = None
                 self.adapted.append("the model's own temperature")
+        elif "logprobs" in body and "logprobs" in message:
+            if self._top_logprobs:
+                self._top_logprobs = 0
+                self.adapted.append("no probabilities of tokens")
         else:
             return None
         return AdaptedError(message)
@@ -365,6 +395,12 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             return
         yield seen
         seen = seen.__cause__ or seen.__context__
+
+
+def _logprobs(choice: dict[str, Any]) -> list[Any] | None:
+    given = choice.get("logprobs")
+    content = given.get("content") if isinstance(given, dict) else None
+    return content if isinstance(content, list) else None
 
 
 def _count(value: object) -> int | None:

@@ -1,4 +1,4 @@
-"""Which judge to ask: address, model and key of an OpenAI-compatible endpoint."""
+"""Which model to ask: address, name and key of an OpenAI-compatible endpoint."""
 
 from __future__ import annotations
 
@@ -21,6 +21,25 @@ _HOW = """\
 
 
 @dataclass(frozen=True)
+class Role:
+    """What an endpoint is for, in the words of the command line."""
+
+    option: str
+    """Option that gives the address."""
+    variable: str
+    """Environment variable with the model's name."""
+    demo_model: str
+    """The model of the embedded server."""
+    how: str
+    """The ways to get an endpoint, shown when there is none."""
+    keys: tuple[str, ...] = ("OPENAI_API_KEY",)
+    """Environment variables that may hold the key, the first that is set counts."""
+
+
+JUDGE = Role("--judge-url", "CURATE_JUDGE_MODEL", DEMO_MODEL, _HOW)
+
+
+@dataclass(frozen=True)
 class Endpoint:
     """An OpenAI-compatible endpoint."""
 
@@ -28,6 +47,8 @@ class Endpoint:
     """Base address, mostly ending in /v1; ``demo`` for the embedded demo judge."""
     model: str
     key: str = field(default="", repr=False)
+    option: str = field(default="--judge-url", repr=False, compare=False)
+    """The option that gave the address, for what users are told."""
 
     @property
     def demo(self) -> bool:
@@ -51,31 +72,36 @@ class Endpoint:
             return False
 
 
-def resolve_endpoint(url: str | None, model: str | None, environment: Mapping[str, str]) -> Endpoint:
+def resolve_endpoint(
+    url: str | None, model: str | None, environment: Mapping[str, str], role: Role = JUDGE
+) -> Endpoint:
     """The endpoint from options and environment (OPENAI_BASE_URL, OPENAI_API_KEY, CURATE_JUDGE_MODEL).
 
     Raises UserError with the ways to get one when something is missing, or when an address or key can't be right.
     """
     url = (url or environment.get("OPENAI_BASE_URL") or "").strip().rstrip("/")
-    key = (environment.get("OPENAI_API_KEY") or "").strip()
+    name = next((name for name in role.keys if (environment.get(name) or "").strip()), role.keys[-1])
+    key = (environment.get(name) or "").strip()
     if url == DEMO_URL:
-        return Endpoint(DEMO_URL, DEMO_MODEL)
-    model = (model or environment.get("CURATE_JUDGE_MODEL") or "").strip()
+        return Endpoint(DEMO_URL, role.demo_model, option=role.option)
+    model = (model or environment.get(role.variable) or "").strip()
     if not model or not (url or key):
-        raise UserError(_HOW)
+        raise UserError(role.how)
     if not (key.isascii() and key.isprintable() and " " not in key):
-        raise UserError("OPENAI_API_KEY holds characters that no key has; copy it again")
+        raise UserError(f"{name} holds characters that no key has; copy it again")
     url = url or OPENAI_URL
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UserError("--judge-url must be an http:// or https:// address such as http://localhost:8000/v1, or demo")
+        raise UserError(
+            f"{role.option} must be an http:// or https:// address such as http://localhost:8000/v1, or demo"
+        )
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise UserError("--judge-url must be a plain address; give the key in OPENAI_API_KEY")
-    endpoint = Endpoint(url, model, key)
+        raise UserError(f"{role.option} must be a plain address; give the key in {name}")
+    endpoint = Endpoint(url, model, key, role.option)
     if key and parts.scheme == "http" and not endpoint.local and not _private(parts.hostname):
         raise UserError(f"{endpoint.host} is not this machine: use https://, or others can read the key on its way")
     if not key and url == OPENAI_URL:
-        raise UserError(_HOW)
+        raise UserError(role.how)
     return endpoint
 
 

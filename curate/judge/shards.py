@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import orjson
 import pyarrow as pa
@@ -57,6 +57,14 @@ class Row:
 
 NOT_REACHED = Row("not_asked", "stopped", again=True)
 """For samples that the run ended before."""
+
+
+class Declared(Protocol):
+    """What the user declares about the data."""
+
+    @property
+    def declared_deidentified(self) -> frozenset[str]:
+        """Sources whose DICOM files hold no identifying data."""
 
 
 def write_verdicts(
@@ -151,6 +159,6 @@ def choose(corpus: Corpus, options: JudgeOptions) -> dict[str, frozenset[str]] |
     return {name: frozenset(ids) for name, ids in chosen.items()}
 
 
-def may_be_sent(privacy: str, source: str, options: JudgeOptions) -> bool:
+def may_be_sent(privacy: str, source: str, options: Declared) -> bool:
     """Whether a sample may leave the machine: DICOM without a mark of de-identification stays, unless declared safe."""
     return privacy != "identified" or source in options.declared_deidentified

@@ -27,7 +27,8 @@ class Ran:
 
 def curate(*arguments: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> Ran:
     """Run ``curate ARGUMENTS``; a traceback is always a failure."""
-    unset = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "CURATE_JUDGE_MODEL")
+    unset = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "CURATE_JUDGE_MODEL", "CURATE_ROLLOUT_MODEL")
+    unset += ("CURATE_REBUILD_MODEL", "CURATE_STRONGER_MODEL")
     clean = {key: value for key, value in os.environ.items() if key not in unset}
     done = subprocess.run(
         [*COMMAND, *map(str, arguments)],

@@ -8,8 +8,8 @@ from typing import Any
 
 from curate.evals.protocol import BenchData
 from curate.evals.statistics import mcnemar_exact
-from curate.select.statistics import wilson_interval
 from curate.rewards.offline import OfflineScores
+from curate.select.statistics import wilson_interval
 
 
 @dataclass(frozen=True)

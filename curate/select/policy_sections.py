@@ -125,7 +125,8 @@ class ImageDuplicates(Section):
     """Near-duplicate pictures, by perceptual hash."""
 
     distance: Annotated[int, Field(ge=0, le=16)] = 4
-    """Bits of 64 by which hashes may differ."""
+    """Bits of 64 by which hashes may differ; two more for pictures whose borders were cut, which hash less steadily.
+    Every match is confirmed on the pixels."""
     mirrored: bool = True
     """Whether a picture and its mirror image are duplicates."""
     cropped: bool = True

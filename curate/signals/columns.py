@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-SIGNALS_VERSION = 1
+SIGNALS_VERSION = 2
 """Counts up when the same sample would be measured differently: every row is then measured anew."""
 
 
@@ -136,6 +136,40 @@ COLUMNS = (
         "Near-duplicates: the number of differing bits between two images; 0 to 6 of 64 is mostly the same picture.",
     ),
     Column(
+        "image_phashes_mirrored",
+        pa.list_(pa.uint64()),
+        "64-bit hash",
+        "as `image_phashes`",
+        "The same hash of each image's left-right mirror image.",
+        "Mirrored copies: compare with `image_phashes` of the other image.",
+    ),
+    Column(
+        "image_phashes_trimmed",
+        pa.list_(pa.uint64()),
+        "64-bit hash",
+        "as `image_phashes`",
+        "The same hash of each image without its uniform borders, black, white or any grey within 12 levels, two "
+        "within one another at most; equal to `image_phashes` where there are none, or where they take more than half "
+        "of the width or height.",
+        "Copies with a frame or margin added or cut off.",
+    ),
+    Column(
+        "image_content_boxes",
+        pa.list_(pa.list_(pa.float32())),
+        "share",
+        "4 of 0 to 1 for each image, null for an unreadable one",
+        "What is left of each image without those borders: left, top, right, bottom as shares of width and height.",
+        "Pages with a small picture on them.",
+    ),
+    Column(
+        "image_phashes_cropped",
+        pa.list_(pa.list_(pa.uint64())),
+        "64-bit hash",
+        "16 for each image, null for an unreadable one",
+        "The same hash of 16 crops of each image: 1.25 or 3.75 % cut off left, right, top and bottom (left slowest).",
+        "Copies that lost up to 5 % on any side: one of the 16 differs in few bits from `image_phashes` of the copy.",
+    ),
+    Column(
         "text_chars",
         pa.int32(),
         "characters",
@@ -240,6 +274,25 @@ COLUMNS = (
         "null without DICOM body part, or when the text names none",
         "The same for body regions; an organ counts for every region it is commonly seen in (liver: abdomen, chest).",
         "Captions that belong to another image.",
+    ),
+    Column(
+        "modality",
+        pa.string(),
+        "",
+        "null when nothing says it",
+        "What kind of picture: CT, MR, XR (CR, DX and the like), MG, US, PT, NM, XA, RF, OCT, fundus, histology, "
+        "endoscopy, dermatology, photograph. By the DICOM modality; without one by the text and a query's reference "
+        "answer, when all they name can be one kind.",
+        "Mixtures by visual category.",
+    ),
+    Column(
+        "body_part",
+        pa.string(),
+        "",
+        "null when nothing says it",
+        "Region of the body: HEAD, NECK, CHEST, BREAST, ABDOMEN, PELVIS, SPINE, SHOULDER, ARM, ELBOW, HAND, HIP, LEG,"
+        " KNEE, FOOT, several joined by +. By DICOM's Body Part Examined; without one by the text, as for `modality`.",
+        "Mixtures by region.",
     ),
 )
 

@@ -19,16 +19,14 @@ from PIL import Image as Picture
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
+from curate.signals.phash import perceptual_hashes
+
 LONG_SIDE = 512
 """Pixels that sharpness is measured on, at most."""
 MAX_PIXELS = 178_956_970
 """Larger pictures are not decoded: the bound at which Pillow speaks of a decompression bomb."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_HASH_SIDE, _HASHED = 32, 8
-_FREQUENCIES: npt.NDArray[np.float64] = np.cos(
-    np.pi * np.outer(np.arange(_HASHED), 2 * np.arange(_HASH_SIDE) + 1) / (2 * _HASH_SIDE)
-)
 _DAMAGE = ("Corrupt JPEG data", "Premature end")
 _LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 
@@ -45,7 +43,15 @@ class ImageSignals:
     bits: int | None = None
     """Grey depth really used, 0 to 8."""
     phash: int | None = None
-    """64 bits."""
+    """64 bits, as all hashes."""
+    phash_mirrored: int | None = None
+    """Of the left-right mirror image."""
+    phash_trimmed: int | None = None
+    """Without uniform borders."""
+    content_box: tuple[float, float, float, float] | None = None
+    """What that leaves: left, top, right and bottom as shares of width and height."""
+    phashes_cropped: tuple[int, ...] | None = None
+    """Of 16 crops."""
 
     @property
     def readable(self) -> bool:
@@ -62,11 +68,16 @@ def measure_image(data: bytes) -> ImageSignals:
         grey = _decode_png(data) if data.startswith(_PNG) else _decode_jpeg(data)
         histogram = np.array(grey.histogram(), dtype=np.int64)
         small = grey.reduce(2 ** _halvings(*grey.size))
+        hashes = perceptual_hashes(small)
         return ImageSignals(
             entropy=_entropy(histogram),
             sharpness=_sharpness(np.asarray(small)),
             bits=int(np.count_nonzero(histogram) - 1).bit_length(),
-            phash=_phash(small),
+            phash=hashes.whole,
+            phash_mirrored=hashes.mirrored,
+            phash_trimmed=hashes.trimmed,
+            content_box=hashes.box,
+            phashes_cropped=hashes.cropped,
         )
     except Exception as error:  # noqa: BLE001 - decoders raise nearly anything on damaged files
         text = " ".join(str(error).split())[:200]
@@ -162,13 +173,3 @@ def _sharpness(grey: npt.NDArray[np.uint8]) -> float:
     np.multiply(wide, wide, out=wide)
     squares = int(wide.sum(axis=1, dtype=np.int32).sum(dtype=np.int64))  # a row of 512 stays below 2**31
     return round((squares - total * total / wide.size) / wide.size, 2)
-
-
-def _phash(grey: Picture.Image) -> int:
-    """64-bit perceptual hash (Zauner 2010): DCT-II of the 32 x 32 picture, the lowest 8 x 8 against their median."""
-    size = (_HASH_SIDE, _HASH_SIDE)
-    tiny = np.asarray(grey.resize(size, Picture.Resampling.LANCZOS, reducing_gap=3.0), dtype=np.float64)
-    # Rounding keeps the float noise of a uniform picture from deciding bits.
-    lowest = (_FREQUENCIES @ tiny @ _FREQUENCIES.T).round(3)
-    middle = np.sort(lowest, axis=None)[_HASHED**2 // 2 - 1 : _HASHED**2 // 2 + 1]
-    return int.from_bytes(np.packbits(lowest > middle.mean()).tobytes())

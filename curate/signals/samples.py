@@ -114,6 +114,10 @@ def _image_columns(
         "image_sharpness": [_lowest(one.sharpness for one in row) for row in signals],
         "image_bits": [_lowest(one.bits for one in row) for row in signals],
         "image_phashes": [[one.phash for one in row] for row in signals],
+        "image_phashes_mirrored": [[one.phash_mirrored for one in row] for row in signals],
+        "image_phashes_trimmed": [[one.phash_trimmed for one in row] for row in signals],
+        "image_content_boxes": [[one.content_box for one in row] for row in signals],
+        "image_phashes_cropped": [[one.phashes_cropped for one in row] for row in signals],
     }
 
 

@@ -20,6 +20,8 @@ class Names:
 
     pattern: re.Pattern[str]
     fits: tuple[frozenset[str], ...]
+    meant: tuple[str, ...]
+    """The code that a term says first of all: the first of its entry, empty for phrases that only look like a name."""
 
     @classmethod
     def of(cls, *entries: Entry) -> Names:
@@ -27,16 +29,32 @@ class Names:
         terms.sort(key=lambda entry: -len(entry[0]))
         terms.sort(key=lambda entry: not entry[0].isascii())
         fits = tuple(frozenset(entries[number][0].split()) for _, number in terms)
+        meant = tuple(next(iter(entries[number][0].split()), "") for _, number in terms)
         words = "|".join(f"({_regex(term)})" for term, _ in terms if term.isascii())
         characters = "|".join(f"({term})" for term, _ in terms if not term.isascii())
         # What all words need is asked once, not for each: most places in a text are no start of a word.
         pattern = rf"(?<![A-Za-z0-9])(?=[A-Za-z])(?:{words})(?![A-Za-z0-9])|(?=[^\x00-\x7f])(?:{characters})"
-        return cls(re.compile(pattern), fits)
+        return cls(re.compile(pattern), fits, meant)
 
     def in_text(self, text: str) -> list[frozenset[str]]:
         """What each name found in ``text`` may be said of."""
+        return [self.fits[term] for term in self._found(text)]
+
+    def only_one(self, text: str) -> str | None:
+        """The one code that all names found in ``text`` can be said of and that one of them means; None without one.
+
+        CT for "CT angiography", CHEST for "lungs and upper liver", None for "CT and MRI".
+        """
+        found = self._found(text)
+        fitting = {self.meant[term] for term in found}
+        for term in found:
+            fitting &= self.fits[term]
+        return fitting.pop() if len(fitting) == 1 else None
+
+    def _found(self, text: str) -> list[int]:
+        """The terms in ``text``, each once, without those that only look like a name."""
         groups = {match.lastindex or 0 for match in self.pattern.finditer(text)}
-        return [self.fits[group - 1] for group in groups if self.fits[group - 1]]
+        return [group - 1 for group in groups if self.fits[group - 1]]
 
 
 def _regex(term: str) -> str:

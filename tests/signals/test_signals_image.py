@@ -1,6 +1,7 @@
 """Signals of single pictures, on real photographs and on deliberately broken files."""
 
 import io
+import itertools
 import random
 import struct
 import zlib
@@ -250,3 +251,90 @@ def test_decompression_bombs_are_not_decoded() -> None:
     frame = small.index(b"\xff\xc0")
     small[frame + 5 : frame + 9] = struct.pack(">HH", 65_000, 65_000)
     assert "too many" in (measure_image(bytes(small)).problem or "")
+
+
+def bits_apart(one: int | None, other: int | None) -> int:
+    assert one is not None
+    assert other is not None
+    return (one ^ other).bit_count()
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_the_mirrored_hash_is_the_hash_of_the_mirrored_picture(name: str) -> None:
+    tiny = photo(name).convert("L").resize((32, 32), Resampling.LANCZOS)
+    one, other = readable(png(tiny)), readable(png(tiny.transpose(Image.Transpose.FLIP_LEFT_RIGHT)))
+    assert one.phash_mirrored == other.phash
+    assert one.phash == other.phash_mirrored
+    # Resampling rounds to whole grey levels, from the left as from the right, so a large picture may differ a little.
+    large = readable(png(photo(name).transpose(Image.Transpose.FLIP_LEFT_RIGHT)))
+    assert bits_apart(readable(png(photo(name))).phash_mirrored, large.phash) <= 2
+
+
+@pytest.mark.parametrize("colour", [0, 128, 255])
+@pytest.mark.parametrize("widths", [(30, 30, 30, 30), (0, 60, 0, 0), (5, 0, 40, 12), (90, 90, 0, 0)])
+@pytest.mark.parametrize("encode", [png, jpeg])
+@pytest.mark.parametrize("name", ["ihc.png", "retina.jpg"])
+def test_borders_are_trimmed(
+    name: str, encode: Callable[[Image.Image], bytes], widths: tuple[int, int, int, int], colour: int
+) -> None:
+    # Without the black corners of a fundus photograph, which are a border of their own.
+    picture = photo(name).convert("L").crop((60, 60, 340, 340))
+    left, right, above, below = widths
+    framed = Image.new("L", (picture.width + left + right, picture.height + above + below), colour)
+    framed.paste(picture, (left, above))
+    signals, plain = readable(encode(framed)), readable(png(picture))
+    assert bits_apart(signals.phash_trimmed, plain.phash_trimmed) <= 4
+    box = signals.content_box
+    assert box is not None
+    expected = (left, above, left + picture.width, above + picture.height)
+    found = [share * side for share, side in zip(box, framed.size * 2, strict=True)]
+    assert found == pytest.approx(expected, abs=4)
+
+
+def test_a_page_around_a_frame_is_trimmed_with_it() -> None:
+    picture = photo("ihc.png").convert("L")
+    framed = Image.new("L", (picture.width + 20, picture.height + 20), 0)
+    framed.paste(picture, (10, 10))
+    page = Image.new("L", (framed.width + 60, framed.height + 80), 255)
+    page.paste(framed, (20, 50))
+    assert readable(png(page)).phash_trimmed == readable(png(picture)).phash
+
+
+@pytest.mark.parametrize("picture", [photo("ihc.png"), Image.new("L", (64, 64), 200), Image.new("L", (1, 1))])
+def test_nothing_is_trimmed_without_borders_or_content(picture: Image.Image) -> None:
+    signals = readable(png(picture))
+    assert signals.content_box == (0, 0, 1, 1)
+    assert signals.phash_trimmed == signals.phash
+
+
+def test_a_small_spot_on_a_blank_ground_is_not_blown_up() -> None:
+    mask = Image.new("L", (400, 400))
+    mask.paste(255, (50, 50, 120, 110))
+    assert readable(png(mask)).content_box == (0, 0, 1, 1)
+
+
+@pytest.mark.parametrize("name", REAL[:4])
+@pytest.mark.parametrize("shares", [(0.0125,) * 4, (0.0375,) * 4, (0.05, 0.01, 0.03, 0.02), (0.04, 0.04, 0.0, 0.05)])
+def test_one_of_the_crops_is_near_a_cropped_copy(name: str, shares: tuple[float, float, float, float]) -> None:
+    picture = photo(name)
+    left, right, above, below = shares
+    width, height = picture.size
+    box = (round(left * width), round(above * height), round((1 - right) * width), round((1 - below) * height))
+    crops = readable(png(picture)).phashes_cropped
+    assert crops is not None
+    assert len(crops) == 16
+    copy = readable(jpeg(picture.crop(box)))
+    assert min(bits_apart(crop, copy.phash) for crop in crops) <= 6
+    other = readable(png(photo(next(other for other in REAL if other != name))))
+    assert min(bits_apart(crop, other.phash) for crop in crops) > 10
+
+
+def test_the_crops_are_in_the_documented_order() -> None:
+    picture = photo("ihc.png")
+    width, height = picture.size
+    crops = readable(png(picture)).phashes_cropped or ()
+    shares = itertools.product((0.0125, 0.0375), repeat=4)
+    for hashed, (left, right, above, below) in zip(crops, shares, strict=True):
+        box = (left * width, above * height, (1 - right) * width, (1 - below) * height)
+        part = picture.convert("L").resize((32, 32), Resampling.LANCZOS, box=box)
+        assert bits_apart(hashed, reference_phash(part)) <= 4

@@ -8,7 +8,7 @@ from hand_made import caption, conversation, measured, query, sample, stored
 from support.pictures import distinct
 
 from curate.corpus import Image, Sample
-from curate.signals.pair import body_part_conflict, modality_conflict
+from curate.signals.pair import body_part_conflict, modality_conflict, region, visual_category
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,54 @@ def test_body_part(text: str, body_part: str, conflict: bool | None) -> None:
     assert body_part_conflict(text, body_part) is conflict
 
 
+@pytest.mark.parametrize(
+    ("text", "modality", "category"),
+    [
+        ("", "CT", "CT"),
+        ("", "DX", "XR"),
+        ("", "CR", "XR"),
+        ("MRI of the knee", "DX", "XR"),
+        ("", "SM", "histology"),
+        ("", "OP", "fundus"),
+        ("Axial CT of the head", "", "CT"),
+        ("Axial CT of the head", "OT", "CT"),
+        ("Sagittal T2-weighted MRI", "", "MR"),
+        ("Chest X-ray", "", "XR"),
+        ("CT angiography of the aorta", "", "CT"),
+        ("PET/CT shows uptake", "", "PT"),
+        ("SPECT of the heart", "", "NM"),
+        ("Chest radiograph. CT is recommended.", "", "XR"),
+        ("CT and MRI of the liver", "", None),
+        ("Photomicrograph, H&E stain", "", "histology"),
+        ("眼底照", "", "fundus"),
+        ("A nodule", "", None),
+        ("", "", None),
+    ],
+)
+def test_visual_category(text: str, modality: str, category: str | None) -> None:
+    assert visual_category(text, modality) == category
+
+
+@pytest.mark.parametrize(
+    ("text", "body_part", "expected"),
+    [
+        ("", "CHEST", "CHEST"),
+        ("", "BRAIN", "HEAD"),
+        ("", "CHESTABDPELVIS", "CHEST+ABDOMEN+PELVIS"),
+        ("Knee", "CHEST", "CHEST"),
+        ("Chest radiograph, heart of normal size", "", "CHEST"),
+        ("Chest radiograph", "EXTREMITY", "CHEST"),
+        ("Radiograph of the knee", "", "KNEE"),
+        ("cyst in the liver", "", "ABDOMEN"),
+        ("fracture of the skull and of the ankle", "", None),
+        ("on the other hand", "", None),
+        ("", "", None),
+    ],
+)
+def test_region(text: str, body_part: str, expected: str | None) -> None:
+    assert region(text, body_part) == expected
+
+
 def scan(modality: Any, body_part: Any) -> dict[str, Any]:
     return {"dicom": {"modality": modality, "body_part": body_part}}
 
@@ -129,3 +177,25 @@ def test_images_that_no_turn_shows(tmp_path: Path) -> None:
         shown(0, 1, "And?", 0, images=(one, two)),
     )
     assert [row["pair_unplaced_images"] for row in rows] == [0, 2, 2, 0, 0]
+
+
+def test_modality_and_body_part_of_samples(tmp_path: Path) -> None:
+    image = stored(tmp_path / "curated", distinct(1))
+    letters = (("A", "MRI"), ("B", "CT"))
+    rows = measured(
+        tmp_path / "curated",
+        caption("Axial CT of the head", image),
+        caption("A finding", image, meta=scan("DX", "HAND")),
+        caption("A finding.", image),
+        query(image, "Which modality is this?", "B", query_type="choice", choices=letters),
+        query(image, "Is this a CT of the chest?", "No"),
+        query(image, "Is this a CT of the chest?", "Yes"),
+    )
+    assert [(row["modality"], row["body_part"]) for row in rows] == [
+        ("CT", "HEAD"),
+        ("XR", "HAND"),
+        (None, None),
+        ("CT", None),
+        (None, None),
+        ("CT", "CHEST"),
+    ]

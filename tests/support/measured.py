@@ -98,6 +98,10 @@ GOOD_SIGNALS: Row = {
     "image_sharpness": 100.0,
     "image_bits": 8,
     "image_phashes": [1],
+    "image_phashes_mirrored": [2],
+    "image_phashes_trimmed": [1],
+    "image_content_boxes": [[0.0, 0.0, 1.0, 1.0]],
+    "image_phashes_cropped": [[1] * 16],
     "text_chars": 80,
     "text_words": 12,
     "text_language": "en",
@@ -110,6 +114,8 @@ GOOD_SIGNALS: Row = {
     "pair_unplaced_images": 0,
     "pair_modality_conflict": None,
     "pair_body_part_conflict": None,
+    "modality": None,
+    "body_part": None,
 }
 """Signals of a sample that no default rule drops."""
 
@@ -126,6 +132,10 @@ SIGNALS: dict[str, Any] = {
     "image_sharpness": pl.Float64,
     "image_bits": pl.Int32,
     "image_phashes": pl.List(pl.UInt64),
+    "image_phashes_mirrored": pl.List(pl.UInt64),
+    "image_phashes_trimmed": pl.List(pl.UInt64),
+    "image_content_boxes": pl.List(pl.List(pl.Float32)),
+    "image_phashes_cropped": pl.List(pl.List(pl.UInt64)),
     "text_chars": pl.Int32,
     "text_words": pl.Int32,
     "text_language": pl.String,
@@ -138,6 +148,8 @@ SIGNALS: dict[str, Any] = {
     "pair_unplaced_images": pl.Int32,
     "pair_modality_conflict": pl.Boolean,
     "pair_body_part_conflict": pl.Boolean,
+    "modality": pl.String,
+    "body_part": pl.String,
 }
 
 GOOD_VERDICT: Row = {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,12 +20,14 @@ from curate.corpus import Corpus, Step, UserError
 from curate.exports.card_counts import Counts, count_exported
 from curate.exports.card_header import header
 from curate.exports.options import ExportOptions
-from curate.select import Decisions
+from curate.select import Decisions, declared_sources, load_policy, preset_names
 
 CARD: Final = "README.md"
 
 _MARKUP: Final = re.compile(r"([\\`*_{}\[\]<>#|~$&@]|:(?=//))")
 _LONGEST_CELL: Final = 300
+_DEIDENTIFIED: Final = "not_deidentified"
+"""The rule that drops samples which may identify someone."""
 _IMAGES: Final = {
     "path": "Rows refer to pictures by path, relative to this directory: `images/ab/abcd….png` or `.jpg`, named by the "
     "SHA-256 of the file.",
@@ -73,7 +75,7 @@ def _body(
     yield from _section("Selection", _selection(decisions, description["counts"]))
     yield from _section("Judge", _judge(corpus, decisions))
     yield from _section("Contamination", _contamination(decisions))
-    yield from _section("Privacy", _privacy(counts, _declared(decisions, options)))
+    yield from _section("Privacy", _privacy(counts, _declared(corpus, decisions, options), _ignored(decisions, options)))
     yield from _section("Provenance", _provenance(corpus, decisions, description))
 
 
@@ -162,23 +164,36 @@ def _contamination(decisions: Decisions) -> Iterator[str]:
     yield f"Dropped: {_listed(dropped) or 'none'}."
 
 
-def _privacy(counts: Counts, declared: Sequence[str]) -> Iterator[str]:
+def _privacy(counts: Counts, declared: Sequence[str], ignored: Collection[str]) -> Iterator[str]:
     marked = sum(int(str(n)) for _, n in counts.by("source", where=pl.col("privacy") == "deidentified"))
     identified = counts.by("source", where=pl.col("privacy") == "identified")
     unknown = sum(int(str(n)) for _, n in counts.by("source", where=pl.col("privacy") == "unknown"))
     yield f"- {marked:,} sample(s) come from DICOM files that are marked as de-identified."
-    if identified:
+    named = [row for row in identified if row[0] in declared]
+    if named:
         yield (
-            f"- {sum(int(str(n)) for _, n in identified):,} sample(s) come from DICOM files without such a mark. "
-            "Whoever made this dataset declared that they identify nobody:"
+            f"- {_total(named):,} sample(s) come from DICOM files without such a mark. Whoever made this dataset declared "
+            "that they identify nobody:"
         )
-        yield from (f"  - {_text(source)}: {n:,} sample(s)" for source, n in identified)
+        yield from (f"  - {_text(source)}: {n:,} sample(s)" for source, n in named)
+    unnamed = [row for row in identified if row[0] not in declared]
+    if unnamed:
+        why = f": the rule {_DEIDENTIFIED} was ignored for:" if _DEIDENTIFIED in ignored else ":"
+        yield (
+            f"- **{_total(unnamed):,} sample(s) come from DICOM files without such a mark, and are NOT declared to "
+            f"identify nobody**{why}"
+        )
+        yield from (f"  - {_text(source)}: {n:,} sample(s)" for source, n in unnamed)
     others = [source for source in declared if source not in {row[0] for row in identified}]
     if others:
         yield f"- Also declared, with no such sample in here: {', '.join(map(_text, others))}."
     yield f"- {unknown:,} sample(s) do not come from DICOM files: nothing says whether they identify anybody."
     yield "- No picture carries a DICOM header; what records keep of it is in their field `dicom`, if they have one."
     yield "- Text that is burnt into pictures was not looked for."
+
+
+def _total(rows: Iterable[tuple[object, ...]]) -> int:
+    return sum(int(str(row[-1])) for row in rows)
 
 
 def _provenance(corpus: Corpus, decisions: Decisions, description: Mapping[str, Any]) -> Iterator[str]:
@@ -189,7 +204,9 @@ def _provenance(corpus: Corpus, decisions: Decisions, description: Mapping[str, 
     yield from _table(("SHA-256 of", "value"), rows)
     yield f"\nMade from the same corpus by:\n\n{_fenced('sh', _commands(corpus, decisions, description))}"
     if description["options"].get("selection"):
-        yield f"\nwith this policy:\n\n{_fenced('yaml', _policy_text(_policy(decisions)))}"
+        file = _preset(decisions) is None
+        told = f"The file {_text(_policy_file(decisions))} holds this policy:" if file else "The preset is this policy:"
+        yield f"\n{told}\n\n{_fenced('yaml', _policy_text(_policy(decisions)))}"
     yield "\n`curate explain FILE:ROW` tells the story of a row: its origin, what is known of it, and why it was kept."
 
 
@@ -227,12 +244,23 @@ def _commands(corpus: Corpus, decisions: Decisions, description: Mapping[str, An
         for part in value if isinstance(value, list | tuple) else [value]:
             shown = "none" if key == "system_prompt" and part == "" else str(part)
             words.append(flag if part is True else f"{flag} {shlex.quote(shown)}")
-    first = (
-        []
-        if not options.get("selection")
-        else [f"curate select {place} --policy {shlex.quote(_policy_file(decisions))}"]
-    )
-    return "\n".join([*first, " ".join(words)])
+    first = []
+    if options.get("selection"):
+        selected = str(decisions.account.get("name", decisions.path.stem))
+        first = [f"curate select {place} --policy {shlex.quote(_preset(decisions) or _policy_file(decisions))}"]
+        first += [f"--name {shlex.quote(selected)}"] if selected != _policy(decisions).get("name") else []
+    return "\n".join([*([" ".join(first)] if first else []), " ".join(words)])
+
+
+def _preset(decisions: Decisions) -> str | None:
+    """The policy that comes with curate by which the selection was made; None when it was made by a file."""
+    policy = _policy(decisions)
+    name = policy.get("name")
+    if name not in preset_names():
+        return None
+    own = load_policy(str(name)).model_dump()
+    # What is declared de-identified beside a policy is written into it, and is remembered by the corpus.
+    return str(name) if own == {**policy, "declare_deidentified": own["declare_deidentified"]} else None
 
 
 def _policy_file(decisions: Decisions) -> str:
@@ -244,10 +272,15 @@ def _policy(decisions: Decisions) -> dict[str, Any]:
     return policy if isinstance(policy, dict) else {}
 
 
-def _declared(decisions: Decisions, options: Mapping[str, Any]) -> list[str]:
-    """Sources that the user declared de-identified, here, in the policy or to the judge."""
+def _declared(corpus: Corpus, decisions: Decisions, options: Mapping[str, Any]) -> list[str]:
+    """Sources that the user declared de-identified, here, in a policy or to the judge."""
     named = [*(_policy(decisions).get("declare_deidentified") or ()), *(options.get("declared_deidentified") or ())]
-    return sorted(set(map(str, named)))
+    return declared_sources(corpus, list(map(str, named)))
+
+
+def _ignored(decisions: Decisions, options: Mapping[str, Any]) -> set[str]:
+    """Built-in rules that did not apply."""
+    return {*(_policy(decisions).get("ignore_rules") or ()), *(options.get("ignore_rules") or ())}
 
 
 def _last(corpus: Corpus, name: str) -> Step | None:

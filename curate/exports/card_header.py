@@ -13,8 +13,6 @@ _LICENSES: Final = {
     "cc0": "cc0-1.0",
     "cc0-1.0": "cc0-1.0",
     "cc0 1.0": "cc0-1.0",
-    "public domain": "pddl",
-    "cc-by": "cc-by-4.0",
     **{f"cc-by{kind}-{version}": f"cc-by{kind}-{version}" for kind in ("", "-sa", "-nc") for version in ("3.0", "4.0")},
     "cc-by-2.0": "cc-by-2.0",
     "cc-by-2.5": "cc-by-2.5",
@@ -31,7 +29,8 @@ _LICENSES: Final = {
     "odc-by": "odc-by",
     "gpl-3.0": "gpl-3.0",
 }
-"""Identifiers of the Hub (https://huggingface.co/docs/hub/repositories-licenses) by what samples call them."""
+"""What a licence is called without its version ("CC-BY", "Public Domain") says too little: that is ``other``.
+Identifiers of the Hub (https://huggingface.co/docs/hub/repositories-licenses) by what samples call them."""
 
 _TASKS: Final = {
     "image-caption": ["image-to-text"],

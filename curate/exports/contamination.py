@@ -10,18 +10,20 @@ import pyarrow.parquet as pq
 
 from curate.corpus import Corpus, UserError
 from curate.exports.plan import Plan
-from curate.select.contamination_hits import read_hits
+from curate.select.contamination_hits import hits_are_current, hits_path, read_hits
 
 
-def stop_at_test_pictures(corpus: Corpus, plan: Plan) -> None:
-    """Raise UserError when a sample of the plan shows a picture that was found in a benchmark (``curate select``).
+def stop_at_test_pictures(corpus: Corpus, plan: Plan) -> str | None:
+    """A note when there are samples that nobody has compared with the benchmarks; None when all is well.
+
+    Raises UserError when a sample of the plan shows a picture that was found in a benchmark (``curate select``).
 
     Samples are compared by their pictures, so one that no policy has looked at is stopped too when its picture is known
     from another. Matches that could not be confirmed on the pixels do not stop an export.
     """
+    if not hits_path(corpus).exists():
+        return None
     hits = read_hits(corpus).filter((pl.col("kind") == "image") & (pl.col("how") != "unconfirmed"))
-    if hits.is_empty():
-        return
     known = hits["picture_sha256"].unique().to_arrow().cast(pa.string())
     found, first = 0, None
     for number, shard in enumerate(corpus.shards()):
@@ -46,3 +48,6 @@ def stop_at_test_pictures(corpus: Corpus, plan: Plan) -> None:
             f"{place['row']}, that of {hit['benchmark']} {hit['benchmark_row']}. Leave them out: export a selection "
             "whose policy has this contamination section (curate select --policy), or remove them from the raw data"
         )
+    if hits_are_current(corpus):
+        return None
+    return "the samples have changed since they were compared with benchmarks; curate select --policy compares them"

@@ -66,6 +66,19 @@ def check_target(target: Path) -> None:
         )
 
 
+def replaced_export(target: Path, corpus: Path, format_name: str) -> str | None:
+    """A note when an export of another corpus or in another format lies in ``target`` and will be replaced."""
+    description = _description(target)
+    if description is None:
+        return None
+    before, theirs = description.get("format"), description.get("corpus", {}).get("path")
+    if before != format_name:
+        return f"{target.name} held an export in the format {before}, which this one replaced"
+    if theirs != str(corpus.resolve()):
+        return f"{target.name} held an export of the corpus {theirs}, which this one replaced"
+    return None
+
+
 def write_marker(directory: Path, description: dict[str, Any]) -> None:
     """Write ``export.json``, which makes the directory an export."""
     content = orjson.dumps({"kind": _KIND, **description}, option=orjson.OPT_INDENT_2)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, ClassVar, Final, Literal, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -40,7 +41,7 @@ class ExportedFile:
     split: Split
     rows: int = 0
     sample_count: int = 0
-    """Samples in it: fewer than rows where long documents are cut into several."""
+    """Samples in it: fewer than rows where long documents are cut into several, or samples are repeated."""
     samples: str = ""
     """SHA-256 over the ids of its samples, in order: equal content gives an equal hash."""
 
@@ -150,6 +151,8 @@ class ParquetFile:
         self._options = {"compression": "snappy", **options}
         self._writer: pq.ParquetWriter | None = None
         self._ids = sha256()
+        self._starts: list[npt.NDArray[np.bytes_]] = []
+        """The first 16 characters of each row's id: they tell samples apart, of which one may have several rows."""
         self.description = ExportedFile(path, split)
 
     def write(self, table: pa.Table, ids: pa.ChunkedArray) -> None:
@@ -158,13 +161,6 @@ class ParquetFile:
             return
         self._job.writing.run(partial(self._append, table, ids))
         self.description.rows += table.num_rows
-        if self._job.again:
-            return
-        # Of the chunks of a document one has number 1, in whatever order they are written.
-        in_chunks = "chunk" in table.column_names
-        self.description.sample_count += (
-            int(np.count_nonzero(table.column("chunk").to_numpy() == 1)) if in_chunks else table.num_rows
-        )
 
     def _append(self, table: pa.Table, ids: pa.ChunkedArray) -> None:
         if self._writer is None:
@@ -172,7 +168,9 @@ class ParquetFile:
             self._writer = pq.ParquetWriter(self._job.directory / self._path, self._schema, **self._options)
         self._writer.write_table(table, row_group_size=table.num_rows)
         for chunk in ids.chunks:
-            self._ids.update(characters(chunk).data)
+            text = characters(chunk)
+            self._ids.update(text.data)
+            self._starts.append(np.ascontiguousarray(text.reshape(len(chunk), -1)[:, :16]).view("S16").ravel())
 
     def close(self) -> None:
         """Finish the file and, if it has any rows, list it in the export."""
@@ -180,6 +178,7 @@ class ParquetFile:
         if self._writer is not None:
             self._writer.close()
             self.description.samples = self._ids.hexdigest()
+            self.description.sample_count = len(np.unique(np.concatenate(self._starts)))
             self._job.files.append(self.description)
 
 

@@ -17,7 +17,7 @@ from curate.corpus import Corpus, UserError
 from curate.exports.background import ahead
 from curate.exports.card import write_card
 from curate.exports.contamination import stop_at_test_pictures
-from curate.exports.directory import check_target, fresh_directory, write_marker
+from curate.exports.directory import check_target, fresh_directory, replaced_export, write_marker
 from curate.exports.job import ExportedFile, Job, RowWriter, Split
 from curate.exports.jsonl import RECORD_FORMATS, JsonlWriter
 from curate.exports.llamafactory import CptWriter, SftWriter
@@ -95,11 +95,12 @@ def export(
     if destination.is_relative_to(corpus.path.resolve()):
         raise UserError(f"{directory} is inside the corpus {corpus.path}; choose an -o directory outside of it")
     check_target(destination)
+    replaced = replaced_export(destination, corpus.path, format_name)
     with corpus.lock():
         decisions = _decisions(corpus, format_name, resolved)
         resolved, together = _split(resolved, options, decisions)
         plan = make_plan(corpus, decisions, format_name, resolved, together)
-        stop_at_test_pictures(corpus, plan)
+        uncompared = stop_at_test_pictures(corpus, plan)
         with (
             fresh_directory(destination) as partial,
             Pictures(corpus, partial) as pictures,
@@ -110,12 +111,15 @@ def export(
                 raise UserError(f"none of the {plan.samples:,} selected sample(s) could be written: {_reasons(job)}")
             if resolved.val_fraction and not any(file.split == "val" for file in job.files):
                 job.notes.append("no validation file: all samples are linked by shared pictures, patients or studies")
+            job.notes += [note for note in (replaced, uncompared) if note is not None]
             if plan.repeats:
                 job.notes.append(f"{plan.repeats:,} row(s) repeat a sample, as the selection's mixture asks")
             summary = _summary(corpus, format_name, destination, decisions, plan, job)
             description = _description(corpus, resolved, summary)
             write_card(partial, corpus, decisions, plan.sides, description)
             write_marker(partial, description)
+        if resolved.selection is None:
+            decisions.published()
         corpus.record(
             "export",
             parameters={"format": format_name, "directory": str(destination), **asdict(resolved)},
@@ -145,6 +149,7 @@ def _decisions(corpus: Corpus, format_name: str, options: ExportOptions) -> Deci
         ignore=options.ignore_rules,
         declared=declared_sources(corpus, options.declared_deidentified),
         name=format_name,
+        draft=True,
     )
 
 

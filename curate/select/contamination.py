@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from curate.select.benchmarks import Measure, benchmark_pictures, read_rows
-from curate.select.contamination_hits import HITS, hits_path, picture_hits, read_hits, write_hits
+from curate.select.contamination_hits import HITS, hits_path, read_hits, write_hits
 from curate.select.contamination_pictures import PictureHit, PictureIndex
 from curate.select.contamination_targets import Targets
 from curate.select.contamination_text import QuestionIndex, QuestionMatches
@@ -21,7 +21,7 @@ from curate.select.contamination_words import excerpt, reason_for
 from curate.select.policy_sections import ContaminationGate
 from curate.select.pool import DROPPED, Pool, Rows, Stage
 
-__all__ = ["contamination_stage", "hits_path", "picture_hits", "read_hits"]
+__all__ = ["contamination_stage", "hits_path", "read_hits"]
 
 _SAMPLE_COLUMNS = ("id", "images", "turns", "file", "row")
 _TOLD = 50
@@ -36,17 +36,21 @@ class _Found:
 
     hits: list[pl.DataFrame] = field(default_factory=list)
     dropped: list[dict[str, Any]] = field(default_factory=list)
+    generic: list[Rows] = field(default_factory=list)
+    """Samples that ask a question that is no evidence on its own."""
     unconfirmed: int = 0
-    generic: int = 0
 
 
 def contamination_stage(pool: Pool, gate: ContaminationGate, measure: Measure) -> Stage:
     """Drop samples of ``pool`` that a benchmark of ``gate`` contains, and keep the evidence of every hit.
 
+    All samples of the corpus are compared, those too that are out already: another selection may keep them, and no
+    export may hold a benchmark's picture.
+
     ``measure`` gives the perceptual hash of a PNG or JPEG file by the definition that the column ``image_phashes``
     follows, or None when the file cannot be read. Rules: contaminated_both (picture and question of one row),
-    contaminated_image, contaminated_question. The hits are written to :func:`hits_path` in place of earlier ones, and
-    the benchmarks' hashes beside them, to be used again.
+    contaminated_image, contaminated_question. The hits are written to :func:`hits_path` in place of earlier ones with
+    the same benchmarks, and the benchmarks' hashes beside them, to be used again.
 
     Raises UserError for benchmarks that cannot be used (nothing is written then) and for samples without signals.
     """
@@ -55,27 +59,31 @@ def contamination_stage(pool: Pool, gate: ContaminationGate, measure: Measure) -
     pictures = [benchmark_pictures(rows, measure, folder) for rows in loaded]
     targets = Targets.of(loaded, pictures)
     questions = QuestionIndex(targets.questions, gate.question_ngram, gate.question_share)
-    near = PictureIndex.of(pool, targets.pictures, gate.image_distance)
+    everything = Pool.of(pool.corpus)
+    near = PictureIndex.of(everything, targets.pictures, gate.image_distance)
     evidence = _Evidence(gate, targets, questions)
     found = _Found()
-    compared = pool.count
-    facts = pool.facts(["image_phashes", "image_entropy"])
-    for (rows, table), (_, measured) in zip(pool.samples(_SAMPLE_COLUMNS), facts, strict=True):
+    facts = everything.facts(["image_phashes", "image_entropy"])
+    for (rows, table), (_, measured) in zip(everything.samples(_SAMPLE_COLUMNS), facts, strict=True):
         images, unconfirmed = near.hits(pool.corpus, table["images"].to_pylist(), measured)
         found.unconfirmed += unconfirmed
         evidence.shard(rows, table, images, found)
     hits = pl.concat([pl.DataFrame(schema=HITS), *found.hits])
     compared_with = [(rows.name, shown.fingerprint) for rows, shown in zip(loaded, pictures, strict=True)]
     made_from = (gate.model_dump(exclude={"benchmarks"}), compared_with)
-    write_hits(pool.corpus, hits, made_from)
+    write_hits(pool.corpus, hits, [rows.name for rows in loaded], made_from)
     dropped = pl.DataFrame(found.dropped, schema=DROPPED)
+    dropped = dropped.filter(pl.Series(pool.alive[dropped["row"].to_numpy()], dtype=pl.Boolean))
+    kept = pool.alive.copy()
+    kept[dropped["row"].to_numpy()] = False
+    generic = np.concatenate([np.empty(0, np.int64), *found.generic])
     account = {
-        "samples_compared": compared,
+        "samples_compared": everything.count,
         "samples_dropped": dict(sorted(Counter(dropped["rule"].to_list()).items())),
-        "samples_kept_with_generic_question": found.generic,
+        "samples_kept_with_generic_question": int(np.count_nonzero(kept[generic])),
         "pictures_unconfirmed": found.unconfirmed,
         "benchmarks": [
-            {**targets.describe(number, questions.short), **_counts(hits, rows.name)}
+            {**targets.describe(number, questions.short), **_counts(hits, dropped, rows.name)}
             for number, rows in enumerate(loaded)
         ],
         "hits": len(hits),
@@ -84,7 +92,7 @@ def contamination_stage(pool: Pool, gate: ContaminationGate, measure: Measure) -
     return Stage(dropped, account)
 
 
-def _counts(hits: pl.DataFrame, benchmark: str) -> dict[str, Any]:
+def _counts(hits: pl.DataFrame, dropped: pl.DataFrame, benchmark: str) -> dict[str, Any]:
     own = hits.filter(pl.col("benchmark") == benchmark)
     return {
         "hits": {
@@ -93,7 +101,7 @@ def _counts(hits: pl.DataFrame, benchmark: str) -> dict[str, Any]:
             "both": own.filter(pl.col("both") & (pl.col("kind") == "image")).height,
         },
         "samples_hit": own["id"].n_unique(),
-        "samples_dropped": own.filter(pl.col("dropped"))["id"].n_unique(),
+        "samples_dropped": dropped.filter(pl.col("related").str.starts_with(f"{benchmark}:")).height,
     }
 
 
@@ -123,7 +131,6 @@ class _Evidence:
         for sample, question, share in zip(*columns, strict=True):
             asked.setdefault(sample, {})[question] = share
         hits: list[dict[str, Any]] = []
-        before = len(found.dropped)
         concerned = sorted(images.keys() | asked.keys())
         said = texts.filter(pl.col("sample").is_in(concerned)).group_by("sample").agg(pl.col("text").str.join(" "))
         text = dict(said.iter_rows())
@@ -135,9 +142,7 @@ class _Evidence:
             hits += [place | hit for hit in own]
             if rule is not None:
                 found.dropped.append({"row": int(rows[sample]), **rule})
-        gone = {entry["row"] for entry in found.dropped[before:]}
-        generic = rows[np.unique(matches.text[~telling])]
-        found.generic += sum(row not in gone for row in generic.tolist())
+        found.generic.append(rows[np.unique(matches.text[~telling])])
         if hits:
             found.hits.append(pl.DataFrame(hits, schema=HITS))
 
@@ -151,11 +156,12 @@ class _Evidence:
         }
         hits = [*self._image_hits(images, both_rows, pictures), *self._question_hits(asked, both_rows, shown_rows)]
         gate = self.gate.drop
+        decisive = []
         for hit in hits:
             hit["sample_text"] = excerpt(text, hit["benchmark_text"])
-            alone = hit["kind"] in gate and hit.pop("telling")
-            hit["dropped"] = alone or (hit["both"] and bool({"both", hit["kind"]} & set(gate)))
-        decisive = [hit for hit in hits if hit["dropped"]]
+            alone = hit.pop("telling") and hit["kind"] in gate
+            if alone or (hit["both"] and {"both", hit["kind"]} & set(gate)):
+                decisive.append(hit)
         if not decisive:
             return hits, None
         first = min(decisive, key=lambda hit: (not hit["both"], hit["kind"] != "image"))

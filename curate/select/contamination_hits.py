@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ HITS = pl.Schema(
         "kind": pl.String,
         "how": pl.String,
         "both": pl.Boolean,
-        "dropped": pl.Boolean,
         "distance": pl.Int8,
         "similarity": pl.Float32,
         "share": pl.Float32,
@@ -45,7 +44,7 @@ VERSION = 1
 
 
 def hits_path(corpus: Corpus) -> Path:
-    """Where the hits of the latest selection with a contamination section are."""
+    """Where the hits are: of all samples, with every benchmark that a selection has compared them with."""
     return corpus.path / "contamination" / "hits.parquet"
 
 
@@ -65,26 +64,20 @@ def read_hits(corpus: Corpus) -> pl.DataFrame:
         ) from None
 
 
-def picture_hits(corpus: Corpus) -> pl.DataFrame:
-    """Samples that show a benchmark's picture, each once: id, origin, benchmark, benchmark_row, how.
-
-    An export that holds one of these ids shares a picture with a benchmark. Raises UserError when the hits cannot be
-    read.
-    """
-    images = read_hits(corpus).filter(pl.col("kind") == "image")
-    return images.unique("id", keep="first", maintain_order=True).select(
-        "id", "origin", "benchmark", "benchmark_row", "how"
-    )
-
-
 def hits_are_current(corpus: Corpus) -> bool:
     """Whether there are hits, and they were looked for in the samples that the corpus holds now."""
     fingerprint = shard_fingerprint(hits_path(corpus))
     return fingerprint is not None and fingerprint.split(":")[0] == samples_fingerprint(corpus.shards())
 
 
-def write_hits(corpus: Corpus, hits: pl.DataFrame, made_from: Any) -> None:
-    """Replace the hits. ``made_from`` (JSON values) says what they were looked for by, beside the samples."""
+def write_hits(corpus: Corpus, hits: pl.DataFrame, benchmarks: Collection[str], made_from: Any) -> None:
+    """Replace the hits with ``benchmarks``; those with others stay while the samples are the same.
+
+    ``made_from`` (JSON values) says what they were looked for by, beside the samples.
+    """
+    if hits_are_current(corpus):
+        others = read_hits(corpus).filter(~pl.col("benchmark").is_in(list(benchmarks)))
+        hits = pl.concat([others, hits])
     asked = hashlib.sha256(orjson.dumps((VERSION, made_from), option=orjson.OPT_SORT_KEYS)).hexdigest()
     write_shard(hits_path(corpus), hits.to_arrow(), f"{samples_fingerprint(corpus.shards())}:{asked}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.corpus import Corpus, UserError, shard_fingerprint
+from curate.corpus import Corpus, UserError, shard_fingerprint, sync_directory
 
 SCHEMA = pa.schema(
     [
@@ -86,6 +86,14 @@ class Decisions:
             raise UserError(f"the selection {name!r} was made from other samples than {corpus.path} has; select again")
         return found
 
+    def published(self) -> Decisions:
+        """The same in place of the earlier selection of this name: until then :attr:`path` is a draft beside it."""
+        target = self.path.with_name(f"{self.account['name']}.parquet")
+        for draft, final in ((account_path(self.path), account_path(target)), (self.path, target)):
+            draft.replace(final)
+        sync_directory(target.parent)
+        return replace(self, path=target)
+
     def kept_rows(self, shard: int) -> pa.BooleanArray:
         """For every sample of a shard (counted from 0), whether it is kept."""
         return self._column(shard, "kept")
@@ -123,6 +131,21 @@ class Decisions:
 def decisions_path(corpus: Corpus, name: str) -> Path:
     """Where the decisions of a selection are."""
     return corpus.path / "decisions" / f"{name}.parquet"
+
+
+def draft_path(corpus: Corpus, name: str) -> Path:
+    """Where they are until they are published. The next lock of the corpus clears away one that was left."""
+    return corpus.path / "decisions" / f".{name}.parquet.tmp"
+
+
+def account_path(decisions: Path) -> Path:
+    """Where the account of decisions is, drafts or not."""
+    name = decisions.name
+    return (
+        decisions.with_name(f"{name.removesuffix('.parquet.tmp')}.json.tmp")
+        if name.endswith(".tmp")
+        else (decisions.with_suffix(".json"))
+    )
 
 
 def selection_names(corpus: Corpus) -> list[str]:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from curate import __version__
 from curate.corpus import Corpus, UserError, atomic_file
 from curate.engine import map_in_order
-from curate.select.decisions import SCHEMA, Decisions, decisions_path, samples_hash
+from curate.select.decisions import SCHEMA, Decisions, account_path, decisions_path, draft_path, samples_hash
 from curate.select.facts import fact_columns, first_line, read_facts, verdict_shards
 from curate.select.policy import Policy
 from curate.select.policy_rules import PolicyRules, policy_rules
@@ -52,8 +52,12 @@ def select_samples(
     ignore: Sequence[str] = (),
     declared: Collection[str] = (),
     name: str = "default",
+    draft: bool = False,
 ) -> Decisions:
     """The selection of an export without a policy: built-in rules, the judge's scores, and a condition.
+
+    A ``draft`` takes the place of an earlier selection of this name only when it is published: an export that comes to
+    nothing leaves that as it was.
 
     A sample that was never judged, or could not be, is kept and counted in ``Decisions.unjudged``, unless
     ``require_verdict``; rules named in ``ignore`` do not apply, and DICOM files of the sources in ``declared`` count as
@@ -69,7 +73,7 @@ def select_samples(
         declare_deidentified=sorted(declared),
         judge=JudgeGate(require=require_verdict, min_score=float(min_score)),
     )
-    return _Selection(corpus, policy, name, where=where).run()
+    return _Selection(corpus, policy, name, where=where, draft=draft).run()
 
 
 def select_by_policy(
@@ -122,6 +126,7 @@ class _Selection:
     where: str | None = None
     picture_hash: PictureHash | None = None
     progress: Progress | None = None
+    draft: bool = False
     _stages: dict[str, Any] = field(default_factory=dict)
     """What each stage tells, by its name."""
     _funnel: list[dict[str, Any]] = field(default_factory=list)
@@ -190,7 +195,7 @@ class _Selection:
         return f"of {len(pool.alive):,} sample(s) all were dropped ({rules})"
 
     def _write(self, pool: Pool, copies: npt.NDArray[np.int32], first: _FirstPass, rules: Sequence[Rule]) -> Decisions:
-        path = decisions_path(self.corpus, self.name)
+        path = (draft_path if self.draft else decisions_path)(self.corpus, self.name)
         dropped = pl.concat(self._dropped).sort("row")
         rows = dropped["row"].to_numpy()
         by_source: dict[str, dict[str, Any]] = {}
@@ -215,7 +220,7 @@ class _Selection:
                 )
                 _count_sources(frame, by_source)
             account = self._account(pool, copies, first, rules, dict(sorted(by_source.items())))
-        with atomic_file(path.with_suffix(".json")) as file:
+        with atomic_file(account_path(path)) as file:
             file.write(orjson.dumps(account, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
         counts = account["counts"]
         return Decisions(

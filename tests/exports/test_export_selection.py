@@ -121,7 +121,7 @@ def test_a_benchmarks_picture_stops_every_export(tmp_path: Path) -> None:
         "how": "same_pixels",
         "picture_sha256": leaked.images[0].sha256,
     }
-    write_hits(corpus, pl.DataFrame([row], schema=HITS), "made by a test")
+    write_hits(corpus, pl.DataFrame([row], schema=HITS), ["vqa-rad"], "made by a test")
     ran = curate("export", corpus.path, "--format", "image-caption", "-o", tmp_path / "out")
     assert ran.status == 2
     assert "1 sample(s) of this export show a picture of a benchmark; the first, captions.jsonl:2" in ran.err
@@ -129,5 +129,5 @@ def test_a_benchmarks_picture_stops_every_export(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     without = ("--where", f"id <> '{leaked.id}'")
     assert curate("export", corpus.path, "--format", "image-caption", "-o", tmp_path / "out", *without).status == 0
-    write_hits(corpus, pl.DataFrame([row | {"how": "unconfirmed"}], schema=HITS), "made by a test")
+    write_hits(corpus, pl.DataFrame([row | {"how": "unconfirmed"}], schema=HITS), ["vqa-rad"], "made by a test")
     assert curate("export", corpus.path, "--format", "image-caption", "-o", tmp_path / "out").status == 0

@@ -11,7 +11,7 @@ from support.contamination import LONG, OTHER, again, ask, corpus_of, gate, meas
 from support.corpora import caption, make_corpus, picture, store
 
 from curate.corpus import UserError
-from curate.select.contamination import contamination_stage, hits_path, picture_hits, read_hits
+from curate.select.contamination import contamination_stage, hits_path, read_hits
 from curate.select.contamination_hits import HITS, hits_are_current
 from curate.select.pool import Pool
 from curate.signals.run import measure_corpus
@@ -48,11 +48,11 @@ def test_what_a_policy_lets_hits_do(drop: tuple[str, ...], tmp_path: Path) -> No
     # The evidence is the same whatever the policy does about it.
     assert set(hits["id"]) == {samples[name].id for name in ("P1 Q1", "P1 short1", "P1 Q2", "P1", "Q1")}
     assert set(hits.filter(pl.col("both"))["id"]) == {samples[name].id for name in ("P1 Q1", "P1 short1")}
-    assert set(hits.filter(pl.col("dropped"))["id"]) == {samples[name].id for name in DROPS[drop]}
-    assert set(picture_hits(corpus)["id"]) == {sample.id for name, sample in samples.items() if name.startswith("P1")}
+    shows = hits.filter(pl.col("kind") == "image")
+    assert set(shows["id"]) == {sample.id for name, sample in samples.items() if name.startswith("P1")}
 
 
-def test_several_benchmarks_and_only_samples_that_are_still_in(tmp_path: Path) -> None:
+def test_all_samples_are_compared_and_those_that_are_still_in_are_dropped(tmp_path: Path) -> None:
     first = slake(tmp_path / "slake", [(LONG, scene(1))])
     second = vqa_rad(tmp_path / "rad", [(OTHER, scene(1))])
     root = tmp_path / "raw"
@@ -63,9 +63,21 @@ def test_several_benchmarks_and_only_samples_that_are_still_in(tmp_path: Path) -
     pool.alive[:] = [True, True, False, False]
     stage = contamination_stage(pool, gate(("slake", first), ("vqa-rad", second)), measure)
     assert stage.dropped["row"].to_list() == [0]
-    assert stage.account["samples_compared"] == 2
-    assert read_hits(corpus)["benchmark"].to_list() == ["slake", "vqa-rad"]
-    assert [told["samples_dropped"] for told in stage.account["benchmarks"]] == [1, 1]
+    assert stage.account["samples_compared"] == 4
+    assert read_hits(corpus)["benchmark"].to_list() == ["slake", "vqa-rad"] * 2
+    assert [told["samples_hit"] for told in stage.account["benchmarks"]] == [2, 2]
+    assert sum(told["samples_dropped"] for told in stage.account["benchmarks"]) == 1
+
+
+def test_hits_with_benchmarks_that_another_selection_looked_at_stay(tmp_path: Path) -> None:
+    first = slake(tmp_path / "slake", [(LONG, scene(1))])
+    second = vqa_rad(tmp_path / "rad", [(OTHER, scene(2))])
+    root = tmp_path / "raw"
+    samples = [caption(f"Row {n}.", store(root, f"{n}.png", scene(n))) for n in (1, 2)]
+    corpus = corpus_of(tmp_path, samples)
+    for benchmark in (("slake", first), ("vqa-rad", second), ("slake", first)):
+        run(corpus, gate(benchmark))
+    assert sorted(read_hits(corpus)["benchmark"]) == ["slake", "vqa-rad"]
 
 
 def test_the_same_again_whatever_the_shards(tmp_path: Path) -> None:
@@ -111,7 +123,6 @@ def test_no_hits_no_benchmarks_and_samples_without_signals(tmp_path: Path) -> No
     with pytest.raises(UserError, match="not measured yet"):
         contamination_stage(Pool.of(bare), gate(("slake", benchmark)), measure)
     assert not read_hits(bare).height
-    assert not picture_hits(bare).height
 
 
 def test_hits_know_the_samples_they_are_about(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ _DECIDING = {
 @click.option(
     "--val-fraction", type=float, metavar="SHARE", help="Share for validation; by default 0.1 for verl, else 0."
 )
-@click.option("--seed", default=0, show_default=True, help="Seed of the split.")
+@click.option("--seed", type=int, help="Seed of the split.  [default: the policy's, else 0]")
 @click.option("--max-tokens", type=int, help="Token budget of a row; llamafactory-cpt only.  [default: 8192]")
 @click.option(
     "--system-prompt",
@@ -76,7 +76,7 @@ def command(
     require_verdict: bool,
     images: str | None,
     val_fraction: float | None,
-    seed: int,
+    seed: int | None,
     max_tokens: int | None,
     system_prompt: str | None,
     as_json: bool,

@@ -131,7 +131,8 @@ def _explain(error: Exception) -> int:
     if isinstance(error, UserError):
         _tell(f"Error: {error}")
         return error.status
-    if type(error).__module__.split(".")[0] in ("pyarrow", "polars", "orjson"):
+    damaged = isinstance(error, OSError) and error.errno is None  # as pyarrow says that a file is broken
+    if damaged or type(error).__module__.split(".")[0] in ("pyarrow", "polars", "orjson"):
         cause = (str(error).splitlines() or [type(error).__name__])[0]
         _tell(
             f"Error: a file of the corpus cannot be read: {cause}. If it was damaged, remove the samples/, signals/ "

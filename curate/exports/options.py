@@ -44,8 +44,8 @@ class ExportOptions:
     """path, base64 or embed; see :class:`Format`."""
     val_fraction: float | None = None
     """Share of the picture groups that go to validation, 0 <= share < 1."""
-    seed: int = 0
-    """Seed of the split."""
+    seed: int | None = None
+    """Seed of the split; None for that of the selection's policy, else 0."""
     max_tokens: int | None = None
     """Token budget of a chunk, text and pictures together, for formats that cut documents; 8192 by default."""
     system_prompt: str | None = None
@@ -74,8 +74,9 @@ class ExportOptions:
         val_fraction = target.val_fraction if self.val_fraction is None else self.val_fraction
         if not 0 <= val_fraction < 1:
             raise UserError(f"--val-fraction is {val_fraction:g}; it must be at least 0 and below 1")
-        if not -(2**63) <= self.seed < 2**63:
-            raise UserError(f"--seed is {self.seed}; it must fit into 64 bits")
+        seed = 0 if self.seed is None else self.seed
+        if not -(2**63) <= seed < 2**63:
+            raise UserError(f"--seed is {seed}; it must fit into 64 bits")
         if self.max_tokens is not None and not target.chunked:
             raise UserError(f"--max-tokens cuts documents for pretraining; {format_name} does not cut its rows")
         max_tokens = 8192 if self.max_tokens is None else self.max_tokens
@@ -89,7 +90,7 @@ class ExportOptions:
         return ExportOptions(
             images=images,
             val_fraction=val_fraction,
-            seed=self.seed,
+            seed=seed,
             max_tokens=max_tokens if target.chunked else None,
             system_prompt=system_prompt if target.prompted else None,
             min_score=self.min_score,

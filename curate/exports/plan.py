@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ class Plan:
     """For every sample of each shard: left out, training or validation."""
     copies: list[npt.NDArray[np.int32]] = field(default_factory=list)
     """How often each sample is written when it is for training; validation has each once."""
+    unlinked: bool = False
+    """Whether there is a split, and no column that tells patients or studies has a value."""
     other_kinds: Counter[str] = field(default_factory=Counter)
     """Selected samples of kinds that the format cannot hold."""
 
@@ -56,10 +58,11 @@ class Plan:
         flags = self.sides[shard] == (_TRAIN if split == "train" else _VAL)
         return table if flags.all() else table.filter(pa.array(flags))
 
-    def repeated(self, table: pa.Table, shard: int) -> list[pa.Table]:
+    def repeated(self, table: pa.Table, shard: int) -> Iterator[pa.Table]:
         """Those of the same that are written again: the samples with a second copy, those with a third, ..."""
         copies = np.where(self.sides[shard] == _TRAIN, self.copies[shard], 1)
-        return [table.filter(pa.array(copies > number)) for number in range(1, int(copies.max(initial=1)))]
+        for number in range(1, int(copies.max(initial=1))):
+            yield table.filter(pa.array(copies > number))
 
 
 def make_plan(
@@ -104,13 +107,15 @@ def make_plan(
     if not plan.samples:
         raise UserError(_nothing(format_name, decisions, plan))
     if linking is not None:
+        links = linking.links()
+        plan.unlinked = not any(len(link.row) for link in links)
         validation = validation_rows(
             np.concatenate(image_keys),
             np.concatenate(images_per_row),
             np.concatenate(row_keys),
             fraction=options.val_fraction or 0.0,
-            seed=options.seed,
-            together=linking.links(),
+            seed=options.seed or 0,
+            together=links,
         )
         _assign(plan, validation)
     return plan
@@ -161,7 +166,9 @@ class _Linking:
 
 def _links(values: pl.Series, first_row: int) -> Links:
     """The rows that have a value; white space around it does not matter, and a blank one is none."""
-    texts = values.cast(pl.String).str.strip_chars()
+    # A column of numbers with gaps makes 17.0 of 17 in pandas, and a list of one is that one.
+    texts = values.cast(pl.String).str.replace(r'^\[\s*"?([^,"\]]*)"?\s*\]$', "$1").str.strip_chars()
+    texts = texts.str.replace(r"^(-?\d+)\.0+$", "$1")
     given = (texts.is_not_null() & (texts != "")).fill_null(value=False)
     rows = given.arg_true().cast(pl.Int64).to_numpy() + first_row
     frame = texts.filter(given).rename("value").to_frame()

@@ -111,6 +111,10 @@ def export(
                 raise UserError(f"none of the {plan.samples:,} selected sample(s) could be written: {_reasons(job)}")
             if resolved.val_fraction and not any(file.split == "val" for file in job.files):
                 job.notes.append("no validation file: all samples are linked by shared pictures, patients or studies")
+            if plan.unlinked:
+                job.notes.append(
+                    "no patient or study is known of these samples; only shared pictures keep rows together"
+                )
             job.notes += [note for note in (replaced, uncompared) if note is not None]
             if plan.repeats:
                 job.notes.append(f"{plan.repeats:,} row(s) repeat a sample, as the selection's mixture asks")
@@ -157,10 +161,13 @@ def _split(
     resolved: ExportOptions, options: ExportOptions | None, decisions: Decisions
 ) -> tuple[ExportOptions, list[str]]:
     """What the policy of a selection says about the split; a share that was asked for comes before the policy's."""
-    split = Policy.model_validate(decisions.account["policy"]).split
-    if split.val_fraction is not None and (options is None or options.val_fraction is None):
-        resolved = replace(resolved, val_fraction=split.val_fraction)
-    return resolved, split.together
+    policy = Policy.model_validate(decisions.account["policy"])
+    asked = options or ExportOptions()
+    if policy.split.val_fraction is not None and asked.val_fraction is None:
+        resolved = replace(resolved, val_fraction=policy.split.val_fraction)
+    if asked.seed is None:
+        resolved = replace(resolved, seed=policy.seed)
+    return resolved, policy.split.together
 
 
 def _writer(format_name: str, job: Job) -> RowWriter:
@@ -175,17 +182,16 @@ def _writer(format_name: str, job: Job) -> RowWriter:
 
 
 def _write(corpus: Corpus, plan: Plan, job: Job, writer: RowWriter, progress: Progress | None) -> None:
-    def read(shard: tuple[int, Path]) -> tuple[dict[Split, pa.Table], list[pa.Table]]:
+    def read(shard: tuple[int, Path]) -> tuple[dict[Split, pa.Table], pa.Table]:
         number, path = shard
         with pq.ParquetFile(path) as file:
             table = file.read(columns=writer.columns, use_threads=False)  # this is a thread beside two others
-        chosen = {split: plan.chosen(table, number, split).combine_chunks() for split in get_args(Split)}
-        return chosen, [again.combine_chunks() for again in plan.repeated(table, number)]
+        return {split: plan.chosen(table, number, split).combine_chunks() for split in get_args(Split)}, table
 
     done, total = 0, plan.samples
     shards = [(number, path) for number, path in enumerate(corpus.shards()) if plan.sides[number].any()]
     with ThreadPoolExecutor(1) as pool:
-        for tables, repeated in ahead(pool, read, shards):
+        for (number, _), (tables, whole) in zip(shards, ahead(pool, read, shards), strict=True):
             for split, table in tables.items():
                 if table.num_rows:
                     writer.add(table, split)
@@ -193,8 +199,8 @@ def _write(corpus: Corpus, plan: Plan, job: Job, writer: RowWriter, progress: Pr
                     if progress is not None:
                         progress(done, total)
             with job.repeating():
-                for table in repeated:
-                    writer.add(table, "train")
+                for table in plan.repeated(whole, number):
+                    writer.add(table.combine_chunks(), "train")
     writer.finish()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from curate.select.benchmarks import Measure, benchmark_pictures, read_rows
+from curate.select.benchmarks import Measure, benchmark_key, benchmark_pictures, read_rows
 from curate.select.contamination_hits import HITS, hits_path, read_hits, write_hits
 from curate.select.contamination_pictures import PictureHit, PictureIndex
 from curate.select.contamination_targets import Targets
@@ -23,7 +24,7 @@ from curate.select.pool import DROPPED, Pool, Rows, Stage
 
 __all__ = ["contamination_stage", "hits_path", "read_hits"]
 
-_SAMPLE_COLUMNS = ("id", "images", "turns", "file", "row")
+_SAMPLE_COLUMNS = ("id", "images", "turns", "file", "row", "privacy")
 _TOLD = 50
 """Hits that the account shows."""
 _SLICE_BYTES = 16 * 2**20
@@ -69,9 +70,8 @@ def contamination_stage(pool: Pool, gate: ContaminationGate, measure: Measure) -
         found.unconfirmed += unconfirmed
         evidence.shard(rows, table, images, found)
     hits = pl.concat([pl.DataFrame(schema=HITS), *found.hits])
-    compared_with = [(rows.name, shown.fingerprint) for rows, shown in zip(loaded, pictures, strict=True)]
-    made_from = (gate.model_dump(exclude={"benchmarks"}), compared_with)
-    write_hits(pool.corpus, hits, [rows.name for rows in loaded], made_from)
+    keys = {rows.name: benchmark_key(rows) for rows in loaded}
+    hits = hits.with_columns(benchmark_key=pl.col("benchmark").replace(keys))
     dropped = pl.DataFrame(found.dropped, schema=DROPPED)
     dropped = dropped.filter(pl.Series(pool.alive[dropped["row"].to_numpy()], dtype=pl.Boolean))
     kept = pool.alive.copy()
@@ -89,7 +89,7 @@ def contamination_stage(pool: Pool, gate: ContaminationGate, measure: Measure) -
         "hits": len(hits),
         "first_hits": hits.head(_TOLD).to_dicts(),
     }
-    return Stage(dropped, account)
+    return Stage(dropped, account, partial(write_hits, pool.corpus, hits, list(keys.values())))
 
 
 def _counts(hits: pl.DataFrame, dropped: pl.DataFrame, benchmark: str) -> dict[str, Any]:
@@ -139,6 +139,8 @@ class _Evidence:
             own, rule = self._sample(
                 text.get(sample, ""), entry["images"], images.get(sample, []), asked.get(sample, {})
             )
+            if entry["privacy"] == "identified":  # evidence goes into accounts and reports
+                own = [hit | {"sample_text": None, "picture": None} for hit in own]
             hits += [place | hit for hit in own]
             if rule is not None:
                 found.dropped.append({"row": int(rows[sample]), **rule})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import orjson
 import polars as pl
@@ -18,6 +17,7 @@ HITS = pl.Schema(
         "id": pl.String,
         "origin": pl.String,
         "benchmark": pl.String,
+        "benchmark_key": pl.String,
         "benchmark_row": pl.String,
         "split": pl.String,
         "kind": pl.String,
@@ -34,13 +34,12 @@ HITS = pl.Schema(
         "benchmark_picture": pl.String,
     }
 )
-"""``id`` and ``origin`` (file:row) are the sample's; ``benchmark_row`` is file:row of the first row that asks or shows
+"""``id`` and ``origin`` (file:row) are the sample's; ``benchmark_key`` tells copies and splits of
+a benchmark apart. ``benchmark_row`` is file:row of the first row that asks or shows
 it, ``rows`` how many do. ``kind`` is image or question. ``how``: same_file, same_pixels, near or unconfirmed; of
 questions ngrams or whole. ``both``: the same row was hit in its other half too. ``distance`` is in bits of 64,
 ``similarity`` a correlation, ``share`` that of the question's n-grams. ``picture`` is the sample's file, null when it
 came inside a record; ``benchmark_picture`` where the benchmark has it."""
-
-VERSION = 1
 
 
 def hits_path(corpus: Corpus) -> Path:
@@ -65,21 +64,15 @@ def read_hits(corpus: Corpus) -> pl.DataFrame:
 
 
 def hits_are_current(corpus: Corpus) -> bool:
-    """Whether there are hits, and they were looked for in the samples that the corpus holds now."""
-    fingerprint = shard_fingerprint(hits_path(corpus))
-    return fingerprint is not None and fingerprint.split(":")[0] == samples_fingerprint(corpus.shards())
+    """Whether the latest comparison with benchmarks was of the samples that the corpus holds now."""
+    return shard_fingerprint(hits_path(corpus)) == samples_fingerprint(corpus.shards())
 
 
-def write_hits(corpus: Corpus, hits: pl.DataFrame, benchmarks: Collection[str], made_from: Any) -> None:
-    """Replace the hits with ``benchmarks``; those with others stay while the samples are the same.
-
-    ``made_from`` (JSON values) says what they were looked for by, beside the samples.
-    """
-    if hits_are_current(corpus):
-        others = read_hits(corpus).filter(~pl.col("benchmark").is_in(list(benchmarks)))
-        hits = pl.concat([others, hits])
-    asked = hashlib.sha256(orjson.dumps((VERSION, made_from), option=orjson.OPT_SORT_KEYS)).hexdigest()
-    write_shard(hits_path(corpus), hits.to_arrow(), f"{samples_fingerprint(corpus.shards())}:{asked}")
+def write_hits(corpus: Corpus, hits: pl.DataFrame, benchmarks: Collection[str]) -> None:
+    """Replace the hits with the benchmarks of these keys. Hits with others stay: a picture that was found in a
+    benchmark once is a test picture for good, whatever became of the sample that showed it."""
+    others = read_hits(corpus).filter(~pl.col("benchmark_key").is_in(list(benchmarks)))
+    write_shard(hits_path(corpus), pl.concat([others, hits]).to_arrow(), samples_fingerprint(corpus.shards()))
 
 
 def samples_fingerprint(shards: Sequence[Path]) -> str:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.corpus import Corpus, UserError, shard_fingerprint, sync_directory
+from curate.select.policy import SELECTION_NAME
 
 SCHEMA = pa.schema(
     [
@@ -129,7 +130,9 @@ class Decisions:
 
 
 def decisions_path(corpus: Corpus, name: str) -> Path:
-    """Where the decisions of a selection are."""
+    """Where the decisions of a selection are; UserError for what is no name of one."""
+    if not SELECTION_NAME.fullmatch(name):
+        raise UserError(f"{name[:80]!r} is no name of a selection: use at most 80 letters, digits, -, _ and .")
     return corpus.path / "decisions" / f"{name}.parquet"
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from curate.corpus import UserError
 from curate.rollouts.tables import RunInfo, find_run, read_rollouts, read_run
+from curate.select.draws import draws
 from curate.select.policy_sections import Band, Difficulty
 from curate.select.pool import DROPPED, Pool, Rows, Stage
 
@@ -40,6 +40,11 @@ def difficulty_stage(pool: Pool, options: Difficulty, seed: int) -> Stage:
     only one, and for numbers of right answers that the run cannot have.
     """
     run = _run(pool, options.run, text_only=False)
+    if options.k is not None and options.k != run.info.k:
+        raise UserError(
+            f"difficulty: the bands are written for {options.k} answers a query, and the rollout run {run.name!r} has "
+            f"{run.info.k}; name one made with: curate rollout --name {run.name}-{options.k} --k {options.k}"
+        )
     _check_bands(options.bands, run)
     blind = None
     if options.max_text_only_correct is not None:
@@ -168,7 +173,7 @@ def _downsample(queries: pl.DataFrame, bands: list[Band], run: _Run, seed: int) 
     """Leave out of each band what exceeds its share: of n queries, round(keep * n) with the smallest hashes stay."""
     if all(band.keep == 1 for band in bands):
         return queries
-    chance = pl.Series("chance", _hashes(queries["id"], seed))
+    chance = pl.Series("chance", draws(queries["id"].to_list(), seed, "difficulty"))
     queries = queries.with_columns(chance)
     left = pl.col("rule").is_null() & pl.col("band").is_not_null()
     rank = pl.col("chance").rank("ordinal").over("band", left) - 1
@@ -188,20 +193,6 @@ def _downsample(queries: pl.DataFrame, bands: list[Band], run: _Run, seed: int) 
         rule=pl.when(out).then(pl.lit("difficulty_share")).otherwise("rule"),
         reason=pl.when(out).then(reason).otherwise("reason"),
     ).drop("chance")
-
-
-def _hashes(ids: pl.Series, seed: int) -> npt.NDArray[np.uint64]:
-    """A number for each id that looks random and follows from id and seed alone (splitmix64 of the id's first 64 bits).
-
-    Ids are SHA-256 in hexadecimal, so their first bits are as good as any.
-    """
-    first = ids.str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64).to_numpy()
-    with np.errstate(over="ignore"):
-        mixed = first + np.uint64((seed * 0x9E3779B97F4A7C15) % (1 << 64))
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        result: npt.NDArray[np.uint64] = mixed ^ (mixed >> np.uint64(31))
-    return result
 
 
 def _account(queries: pl.DataFrame, options: Difficulty, run: _Run, blind: _Run | None) -> dict[str, Any]:

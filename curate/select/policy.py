@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
 import orjson
 import yaml
-from pydantic import ValidationError, model_validator
+from pydantic import AfterValidator, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from curate.corpus import Kind, UserError
 from curate.select.policy_sections import (
@@ -21,10 +23,35 @@ from curate.select.policy_sections import (
     JudgeGate,
     Mixture,
     Section,
+    Seed,
     Split,
     SubsetGate,
 )
 
+EXPORT_SELECTIONS = ("image-caption", "interleaved", "llamafactory-sft", "llamafactory-cpt", "verl", "jsonl")
+"""Names of the selections that exports make by themselves, one a format; no policy may have one of them."""
+
+SELECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
+
+
+def check_selection_name(name: str) -> str:
+    """``name`` if a selection may be called so, for it is part of a file's name; ValueError otherwise."""
+    if not SELECTION_NAME.fullmatch(name):
+        raise ValueError(f"{name[:80]!r} is no name: use at most 80 letters, digits, -, _ and .")
+    return name
+
+
+SelectionName = Annotated[str, AfterValidator(check_selection_name)]
+
+_RESERVED_RULES = frozenset(
+    {"kept", "train", "val", "subset", "mixture", "difficulty", "difficulty_share", "no_rollouts"}
+    | {"answered_without_image", "contaminated_image", "contaminated_question", "contaminated_both"}
+    | {"duplicate_text", "duplicate_image", "duplicate_pair"}
+)
+"""Rules of later stages, and words that stand beside rules in reports."""
+
+_SHOWN = 3
+"""Problems of a policy that are told at a time."""
 _LONGEST_CHAIN = 8
 """Policies that may extend one another; more is a circle."""
 
@@ -36,15 +63,15 @@ class Policy(Section):
     first that drops a sample gives the reason.
     """
 
-    name: str
+    name: SelectionName
     """What the policy is called; also the name of its decisions unless `curate select --name` gives another."""
     description: str = ""
     """What the policy is for."""
     extends: str | None = None
     """A preset (`curate select --presets`) or a policy file, relative to this one, that this one builds on. Rules are
     added to its rules (one of the same name replaces it); every other section given here replaces its section."""
-    seed: int = 0
-    """Seed of everything that is chosen at random."""
+    seed: Seed = 0
+    """Seed of everything that is chosen at random, the split of an export too unless that gives its own."""
     kinds: list[Kind] | None = None
     """Kinds of samples that are kept; null for all."""
     licenses: list[str] | None = None
@@ -71,11 +98,13 @@ class Policy(Section):
     """How exports part training and validation."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> Policy:
+    def _consistent(self) -> Self:
         seen: set[str] = set()
         for rule in self.rules:
             if rule.name in seen:
                 raise ValueError(f"two rules are called {rule.name}")
+            if rule.name in _RESERVED_RULES:
+                raise ValueError(f"a rule may not be called {rule.name}: reports use that word; choose another")
             seen.add(rule.name)
         mixture = self.mixture
         if mixture is not None and (mixture.parts is None) == (mixture.by is None):
@@ -125,9 +154,10 @@ def _resolved(name_or_path: str, folder: Path, chain: list[str]) -> dict[str, An
     if shown in chain or len(chain) >= _LONGEST_CHAIN:
         raise UserError(f"{shown} extends itself: {' -> '.join([*chain, shown])}")
     try:
-        fields = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{shown} is no YAML: {' '.join(str(error).split())}") from None
+        fields = yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        cause = " ".join(str(error).split()) if isinstance(error, yaml.YAMLError) else type(error).__name__
+        raise UserError(f"{shown} is no YAML that can be read: {cause}") from None
     if not isinstance(fields, dict):
         raise UserError(f"{shown} is no policy: it must be a mapping that starts with name: ...")
     fields.setdefault("name", Path(name_or_path).stem)
@@ -138,6 +168,16 @@ def _resolved(name_or_path: str, folder: Path, chain: list[str]) -> dict[str, An
     below = _resolved(base, path.parent, [*chain, shown])
     rules = _merged(below.get("rules"), fields.get("rules"))
     return {**below, **fields} | ({} if rules is None else {"rules": rules})
+
+
+class _Loader(yaml.SafeLoader):
+    """As YAML's own, but a key that is given twice is an error, not forgotten."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := next((key for key in keys if keys.count(key) > 1), None):
+            raise yaml.constructor.ConstructorError(None, None, f"{twice} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def _read(path: Path) -> str:
@@ -170,8 +210,13 @@ def _merged(below: Any, own: Any) -> Any:
 
 
 def _sentence(error: ValidationError) -> str:
-    """The first problem: the field as one would write it, what is wrong, and the name that was probably meant."""
-    first, *_ = sorted(error.errors(include_url=False), key=lambda entry: entry["type"] != "extra_forbidden")
+    """The problems: each field as one would write it, what is wrong, and the name that was probably meant."""
+    entries = sorted(error.errors(include_url=False), key=lambda entry: entry["type"] != "extra_forbidden")
+    more = f" (and {len(entries) - _SHOWN} more)" if len(entries) > _SHOWN else ""
+    return "; ".join(_problem(entry) for entry in entries[:_SHOWN]) + more
+
+
+def _problem(first: ErrorDetails) -> str:
     place = ".".join(str(step) for step in first["loc"])
     if first["type"] == "extra_forbidden":
         *outer, unknown = (str(step) for step in first["loc"])
@@ -180,8 +225,7 @@ def _sentence(error: ValidationError) -> str:
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
         return f"there is no field {place}; {hint}"
     message = first["msg"].removeprefix("Value error, ")
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{place or 'the policy'}: {message[:1].lower() + message[1:]}{more}"
+    return f"{place or 'the policy'}: {message[:1].lower() + message[1:]}"
 
 
 def _fields_at(place: list[str]) -> list[str]:

@@ -147,6 +147,11 @@ def _check_names(names: Sequence[str], ignored: Sequence[str]) -> None:
     if twice is not None:
         raise UserError(f"rules.{twice}: a built-in rule has this name; use another")
     for name in ignored:
+        if name == "not_deidentified":
+            raise UserError(
+                "not_deidentified cannot be ignored: declare the sources whose DICOM files identify nobody, with "
+                "--declare-deidentified SOURCE or declare_deidentified in a policy"
+            )
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
             hint = f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(names)}"

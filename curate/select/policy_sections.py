@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from curate.corpus import Kind
 
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Score = Annotated[float, Field(ge=0, le=5)]
@@ -93,7 +94,7 @@ class ContaminationGate(Section):
     """Drop samples that show a benchmark's picture or ask its question."""
 
     benchmarks: list[Benchmark]
-    """Benchmarks to compare with."""
+    """Benchmarks to compare with; no two of one name."""
     image_distance: Annotated[int, Field(ge=0, le=16)] = 4
     """Bits of 64 by which perceptual hashes may differ for pictures to count as the same."""
     question_ngram: Annotated[int, Field(ge=3, le=50)] = 8
@@ -106,6 +107,13 @@ class ContaminationGate(Section):
     """What happens to a sample that shares with a benchmark only a question of fewer words than `question_ngram`
     (`Is this a CT?`), or one that the benchmark itself asks of three pictures or more: such questions are asked of any
     picture."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = [benchmark.name for benchmark in self.benchmarks]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"two benchmarks are called {twice}; give one another name, and its layout as format")
+        return self
 
 
 class TextDuplicates(Section):
@@ -167,6 +175,9 @@ class Band(Section):
 class Difficulty(Section):
     """Choose queries by how often a model answers them rightly (`curate rollout`)."""
 
+    k: Annotated[int, Field(ge=1)] | None = None
+    """Answers a query that the bands are written for; a run with another number is refused. Null: any number that the
+    bands do not exceed."""
     run: str | None = None
     """Name of the rollout run to go by; null for the only one there is."""
     bands: Annotated[list[Band], Field(min_length=1)]
@@ -205,7 +216,7 @@ class Mixture(Section):
 
     unit: Literal["samples", "tokens"] = "tokens"
     """What weights and budget are counted in. Tokens include those of the pictures."""
-    budget: Annotated[int, Field(ge=1)] | None = None
+    budget: Annotated[int, Field(ge=1, le=10**15)] | None = None
     """Samples or tokens of the whole; null for as much as the weights allow without exceeding `max_copies`."""
     parts: Annotated[list[Part], Field(min_length=1)] | None = None
     """Parts with their weights. Samples that no part takes are dropped."""
@@ -235,5 +246,8 @@ class Split(Section):
 
     val_fraction: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Share for validation; null for the export format's default."""
-    together: list[str] = ["meta.dicom.patient", "meta.dicom.study", "meta.patient_id", "meta.study_id"]
+    together: list[str] = [
+        *("meta.dicom.patient", "meta.dicom.study", "meta.patient_id", "meta.study_id", "meta.subject_id"),
+        *("meta.patient", "meta.study", "meta.PatientID", "meta.StudyInstanceUID"),
+    ]
     """Columns whose equal values keep samples on one side, beside shared pictures: patients and studies."""

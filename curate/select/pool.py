@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ class Stage:
     """One row a dropped sample, with the columns of :data:`DROPPED`; no sample twice."""
     account: dict[str, Any] = field(default_factory=dict)
     """What the report tells of the stage, as JSON values."""
+    keep: Callable[[], None] | None = None
+    """Writes what the stage found beside the decisions; called when the whole selection has come to something."""
 
 
 @dataclass

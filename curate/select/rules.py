@@ -56,7 +56,7 @@ def builtin_rules(declared: Collection[str] = ()) -> list[Rule]:
             & ~column("source").is_in(pl.Series(sorted(declared), dtype=pl.String).implode()),
             pl.lit(
                 "its DICOM files are not marked as de-identified (declare the source with "
-                "--declare-deidentified SOURCE)"
+                "--declare-deidentified SOURCE, or declare_deidentified in a policy)"
             ),
         ),
         Rule(
@@ -129,7 +129,8 @@ def condition(text: str, columns: Mapping[str, pl.DataType], name: str) -> pl.Ex
         fields: dict[str, pl.DataType] = {field: pl.String() for field in names if is_meta(field)}
         tried = pl.DataFrame(schema={**columns, **fields}).select(parsed.alias("condition"))
     except pl.exceptions.PolarsError as error:
-        raise UserError(f"{shown} is not understood: {first_line(error)}") from None
+        hint = "; the values of meta fields are strings: compare with '5', not 5" if '"meta.' in text else ""
+        raise UserError(f"{shown} is not understood: {first_line(error)}{hint}") from None
     if not names:
         raise UserError(f"{shown} names no column; there are: {', '.join(sorted(columns))}")
     if tried.dtypes[0] != pl.Boolean:

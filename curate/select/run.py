@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,15 +16,15 @@ import pyarrow.parquet as pq
 
 from curate import __version__
 from curate.corpus import Corpus, UserError, atomic_file
-from curate.engine import map_in_order
 from curate.select.decisions import SCHEMA, Decisions, account_path, decisions_path, draft_path, samples_hash
-from curate.select.facts import fact_columns, first_line, read_facts, verdict_shards
-from curate.select.policy import Policy
-from curate.select.policy_rules import PolicyRules, policy_rules
+from curate.select.facts import check_columns, fact_columns
+from curate.select.first_pass import FirstPass
+from curate.select.policy import EXPORT_SELECTIONS, Policy
+from curate.select.policy_rules import policy_rules
 from curate.select.policy_sections import JudgeGate
-from curate.select.pool import DROPPED, Pool, Stage
+from curate.select.pool import Pool, Stage
 from curate.select.rules import Rule, condition
-from curate.select.subsets import SubsetTally, decide_subsets, subsets_stage
+from curate.select.subsets import decide_subsets, subsets_stage
 
 Progress = Callable[[str], None]
 """Called with the name of each stage as it begins."""
@@ -39,8 +38,6 @@ _STORED: dict[str, Any] = {
     "write_statistics": False,
 }
 """How decisions are written: no two ids are the same, and nobody looks for ranges of them."""
-
-_SCORED = "scored"
 
 
 def select_samples(
@@ -90,9 +87,15 @@ def select_by_policy(
     written, for columns that do not exist, a mixture that cannot be, a benchmark that is not what it says, and when
     nothing would be kept.
     """
+    name = name or policy.name
+    if name in EXPORT_SELECTIONS:
+        raise UserError(
+            f"{name!r} is what curate export calls a selection that it makes by itself; give the policy another name, "
+            "or use --name"
+        )
     declared = declared_sources(corpus, policy.declare_deidentified)
     policy = policy.model_copy(update={"declare_deidentified": declared})
-    selection = _Selection(corpus, policy, name or policy.name, picture_hash=picture_hash, progress=progress)
+    selection = _Selection(corpus, policy, name, picture_hash=picture_hash, progress=progress)
     decisions = selection.run(may_be_empty=False)
     corpus.record(
         "select",
@@ -130,6 +133,8 @@ class _Selection:
     _stages: dict[str, Any] = field(default_factory=dict)
     """What each stage tells, by its name."""
     _funnel: list[dict[str, Any]] = field(default_factory=list)
+    _keep: list[Callable[[], None]] = field(default_factory=list)
+    """What stages write beside the decisions."""
     _dropped: list[pl.DataFrame] = field(default_factory=list)
     """Columns of :data:`DROPPED`, stage by stage."""
 
@@ -138,8 +143,9 @@ class _Selection:
         rules = policy_rules(self.policy, columns, self.where)
         gate = self.policy.subsets
         passes = None if gate is None else condition(gate.passes, columns, "subsets.passes")
+        _check_together(self.policy, columns)
         pool = Pool.of(self.corpus)
-        first = _FirstPass(self.corpus, rules, passes, self.where)
+        first = FirstPass(self.corpus, rules, passes, self.where)
         self._begin("rules")
         self._apply("rules", pool, first.stage(pool))
         if gate is not None:
@@ -186,6 +192,8 @@ class _Selection:
         before = pool.count
         pool.drop(stage)
         self._dropped.append(stage.dropped)
+        if stage.keep is not None:
+            self._keep.append(stage.keep)
         self._stages[name] = stage.account
         self._funnel.append({"stage": name, "samples": before, "dropped": before - pool.count, "kept": pool.count})
 
@@ -194,7 +202,9 @@ class _Selection:
         rules = ", ".join(f"{rule} {count:,}" for rule, count in counts.iter_rows())
         return f"of {len(pool.alive):,} sample(s) all were dropped ({rules})"
 
-    def _write(self, pool: Pool, copies: npt.NDArray[np.int32], first: _FirstPass, rules: Sequence[Rule]) -> Decisions:
+    def _write(self, pool: Pool, copies: npt.NDArray[np.int32], first: FirstPass, rules: Sequence[Rule]) -> Decisions:
+        for keep in self._keep:
+            keep()
         path = (draft_path if self.draft else decisions_path)(self.corpus, self.name)
         dropped = pl.concat(self._dropped).sort("row")
         rows = dropped["row"].to_numpy()
@@ -238,7 +248,7 @@ class _Selection:
         self,
         pool: Pool,
         copies: npt.NDArray[np.int32],
-        first: _FirstPass,
+        first: FirstPass,
         rules: Sequence[Rule],
         by_source: Mapping[str, dict[str, Any]],
     ) -> dict[str, Any]:
@@ -263,77 +273,17 @@ class _Selection:
                 "rows": int(copies[pool.alive].sum()),
             },
             "by_source": by_source,
+            "notes": first.notes(self.policy),
             "funnel": self._funnel,
             "stages": self._stages,
         }
 
 
-class _FirstPass:
-    """The rules about single samples, shard by shard, and what later stages need of the facts."""
-
-    def __init__(self, corpus: Corpus, rules: PolicyRules, passes: pl.Expr | None, where: str | None) -> None:
-        self.tally = SubsetTally()
-        self.judged = bool(verdict_shards(corpus))
-        self._corpus, self._rules, self._passes, self._where = corpus, rules, passes, where
-        self._statuses: list[pl.Series] = []
-        parts = [part for rule in rules.all for part in (rule.violated, rule.reason)]
-        needed = {
-            column for part in (*parts, *([] if passes is None else [passes])) for column in part.meta.root_names()
-        }
-        self._needed = needed | {"source", "judge_status", "judge_score"}
-
-    def stage(self, pool: Pool) -> Stage:
-        """What the rules drop."""
-        frames = [pl.DataFrame(schema=DROPPED)]
-        # In threads: Polars and Arrow leave Python's lock, and processes would take longer to start than this takes.
-        decided = map_in_order(lambda: self._decide, pool.shards, size=lambda _: 0, patience=float("inf"))
-        for number, (dropped, eligible, statuses) in enumerate(decided):
-            frames.append(dropped.with_columns(pl.col("row") + int(pool.starts[number])))
-            self._statuses.append(statuses)
-            if self._passes is not None:
-                self.tally.add(eligible, self._passes)
-        return Stage(pl.concat(frames))
-
-    def _decide(self, shard: Path) -> tuple[pl.DataFrame, pl.DataFrame, pl.Series]:
-        """Dropped samples by row in the shard; facts of those that no rule of their own drops; judge status of all."""
-        facts = read_facts(self._corpus, shard, self._needed)
-        before, all_rules = _first_violated(self._rules.before), _first_violated(self._rules.all)
-        try:
-            ruled = facts.select(
-                row=pl.int_range(pl.len(), dtype=pl.Int64),
-                rule=all_rules[0],
-                reason=all_rules[1],
-                related=pl.lit(None, pl.String),
-                before=before[0],
-            )
-        except pl.exceptions.PolarsError as error:
-            name = f"--where {self._where!r}" if self._where is not None else "a condition of the policy"
-            raise UserError(f"{name} fails on a sample in {shard}: {first_line(error)}") from None
-        eligible = facts.filter(ruled["before"].is_null()) if self._passes is not None else facts.clear()
-        scored = pl.when(pl.col("judge_score").is_not_null()).then(pl.lit(_SCORED))
-        statuses = facts.select(scored.otherwise(pl.col("judge_status").fill_null("not_asked")).cast(pl.Categorical))
-        return ruled.filter(pl.col("rule").is_not_null()).drop("before"), eligible, statuses.to_series()
-
-    def unjudged(self, alive: npt.NDArray[np.bool_]) -> dict[str, int]:
-        """Samples that are still in without a score, by judge status; empty when nothing was ever judged."""
-        if not self.judged:
-            return {}
-        counts: Counter[str] = Counter()
-        start = 0
-        for statuses in self._statuses:
-            kept = statuses.filter(pl.Series(alive[start : start + len(statuses)]))
-            counts.update(dict(kept.cast(pl.String).value_counts().iter_rows()))
-            start += len(statuses)
-        del counts[_SCORED]
-        return dict(sorted(counts.items()))
-
-
-def _first_violated(rules: Sequence[Rule]) -> tuple[pl.Expr, pl.Expr]:
-    """Name and reason of the first rule each sample violates, null where it violates none."""
-    violated = [rule.violated.fill_null(value=False) for rule in rules]
-    names = [pl.when(hit).then(pl.lit(rule.name)) for hit, rule in zip(violated, rules, strict=True)]
-    reasons = [pl.when(hit).then(rule.reason) for hit, rule in zip(violated, rules, strict=True)]
-    return pl.coalesce(names), pl.coalesce(reasons)
+def _check_together(policy: Policy, columns: Mapping[str, pl.DataType]) -> None:
+    try:
+        check_columns(policy.split.together, columns)
+    except UserError as error:
+        raise UserError(f"split.together: {error}") from None
 
 
 def _count_sources(frame: pl.DataFrame, by_source: dict[str, dict[str, Any]]) -> None:

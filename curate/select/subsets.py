@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Literal
@@ -50,38 +52,45 @@ class SubsetTally:
     """
 
     _frames: list[pl.DataFrame] = field(default_factory=list)
+    _sizes: Counter[str] = field(default_factory=Counter)
+    """All samples of each subset."""
 
-    def add(self, facts: pl.DataFrame, passes: pl.Expr) -> None:
-        """Take the samples of a shard: ``id``, ``source``, ``judge_status``, ``judge_score``, what ``passes`` needs.
+    def add(self, samples: pl.DataFrame) -> None:
+        """Take the samples of a shard: ``id``, ``source``, ``judge_status``, ``judge_score``, ``passes``, ``eligible``.
 
-        Only samples that no rule about the sample itself drops are to be given. Those that the judge refused or failed
-        to score say nothing about the subset and are left out.
+        Only those that are ``eligible``, which no rule about the sample itself drops, count. Those that the judge
+        refused or failed to score say nothing about the subset and are left out.
         """
         judged = pl.col("judge_score").is_not_null()
-        state = pl.when(judged & passes.fill_null(value=False)).then(_PASSES).when(judged).then(_FAILS)
+        state = pl.when(judged & pl.col("passes").fill_null(value=False)).then(_PASSES).when(judged).then(_FAILS)
         asked = pl.col("judge_status").is_in(["failed", "refused"]).fill_null(value=False)
+        self._sizes.update(dict(samples.group_by("source").len().iter_rows()))
         self._frames.append(
-            facts.filter(judged | ~asked).select(
+            samples.filter(pl.col("eligible") & (judged | ~asked)).select(
                 "source",
                 key=pl.col("id").str.head(16).str.to_integer(base=16, dtype=pl.UInt64),
                 state=state.otherwise(_NOT_JUDGED).cast(pl.Int8),
             )
         )
 
-    def subsets(self) -> Iterator[tuple[str, int, npt.NDArray[np.bool_]]]:
-        """For each subset its name, its size, and for each randomly chosen judged sample whether it passes."""
+    def subsets(self) -> Iterator[tuple[str, int, int, npt.NDArray[np.bool_]]]:
+        """For each subset its name, all its samples, those that count, and for each randomly chosen judged sample
+        whether it passes."""
         if not self._frames:
             return
         for (source,), rows in sorted(pl.concat(self._frames).group_by("source")):
             state = rows.sort("key")["state"].to_numpy()
             unasked = np.flatnonzero(state == _NOT_JUDGED)
             prefix = state[: unasked[0]] if unasked.size else state
-            yield str(source), len(state), prefix == _PASSES
+            yield str(source), self._sizes[str(source)], len(state), prefix == _PASSES
 
 
 def decide_subsets(tally: SubsetTally, gate: SubsetGate) -> list[SubsetVerdict]:
     """Decide about every subset, by name."""
-    return [_decide(source, size, int(passed.sum()), len(passed), gate) for source, size, passed in tally.subsets()]
+    return [
+        _decide(source, whole, size, int(passed.sum()), len(passed), gate)
+        for source, whole, size, passed in tally.subsets()
+    ]
 
 
 def subsets_stage(pool: Pool, verdicts: list[SubsetVerdict]) -> Stage:
@@ -98,7 +107,7 @@ def subsets_stage(pool: Pool, verdicts: list[SubsetVerdict]) -> Stage:
     return Stage(pl.concat(frames), account)
 
 
-def _decide(source: str, size: int, passed: int, judged: int, gate: SubsetGate) -> SubsetVerdict:
+def _decide(source: str, whole: int, size: int, passed: int, judged: int, gate: SubsetGate) -> SubsetVerdict:
     low, high = wilson_interval(passed, judged, gate.confidence)
     needed, confidence = gate.min_pass_share, f"{100 * gate.confidence:g} %"
     found = (
@@ -112,7 +121,7 @@ def _decide(source: str, size: int, passed: int, judged: int, gate: SubsetGate) 
             f"{found}; {asked} and {gate.min_judged:,} judged samples, and the subset has only {size:,}"
             if judged >= size
             else f"{found}; {asked}, and at least {gate.min_judged:,} judged samples, chosen at random, to decide: "
-            f"curate score --judge --sample {gate.min_judged}"
+            f"curate score CORPUS --judge --sample {_sample_size(gate.min_judged * whole / size)}"
         )
     elif high < needed:
         decision, decided = "drop", True
@@ -127,6 +136,13 @@ def _decide(source: str, size: int, passed: int, judged: int, gate: SubsetGate) 
         hint = f"about {more:,} judged samples would decide" if more else "no number of judged samples may decide"
         sentence = f"{found}; {asked}, which lies between: {hint}"
     return SubsetVerdict(source, size, judged, passed, round(low, 4), round(high, 4), decision, decided, sentence)
+
+
+def _sample_size(samples: float) -> int:
+    """How many to judge so that enough of them count: rounded up to two digits, with a tenth to spare."""
+    wanted = math.ceil(1.1 * samples)
+    step: int = 10 ** max(0, len(str(wanted)) - 2)
+    return -(-wanted // step) * step
 
 
 def _fewest_to_stay(judged: int, gate: SubsetGate) -> int:

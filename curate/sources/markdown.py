@@ -12,17 +12,19 @@ from typing import Any
 
 from curate.sources.readers import BadRow, Row
 
-MAX_BYTES = 256 * 2**20
+MAX_BYTES = 64 * 2**20
 """Longest file that is read: pictures may be inside, in base64."""
 
-_IMAGE = re.compile(
-    r"!\[(?P<alt>[^\]]*)\]\(\s*(?P<path><[^>]+>|[^()\s]*(?:\([^()\s]*\)[^()\s]*)*)(?:\s+[\"'][^\"']*[\"'])?\s*\)"
-    r"|<img\s[^>]*?src\s*=\s*[\"'](?P<src>[^\"']+)[\"'][^>]*>",
-    re.IGNORECASE,
+_LONGEST_ALT = 300
+_TARGET = re.compile(
+    r"\s{0,9}(?:<(?P<angled>[^<>\n]{1,4000})>|(?P<plain>[^()\s]{0,4000}(?:\([^()\s]{0,1000}\)[^()\s]{0,1000}){0,9}))"
+    r"(?:\s{1,9}[\"'][^\"'\n]{0,1000}[\"'])?\s{0,9}\)"
 )
+"""What follows ``![...](``: an address, in angles if it has spaces, and perhaps a title."""
+_SOURCE = re.compile(r"\ssrc\s{0,9}=\s{0,9}(?:\"([^\"]*)\"|'([^']*)')", re.IGNORECASE)
+_OPENING = re.compile(r"!\[|<img\s", re.IGNORECASE)
 _HEADING = re.compile(r"(#{1,6})\s+(.*)")
 _REFERENCES = re.compile(r"(\d+[.)]?\s*)?(references|bibliography|literature cited|参考文献)\W*", re.IGNORECASE)
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 
 
 def markdown_rows(path: Path) -> Iterator[Row | BadRow]:
@@ -38,11 +40,46 @@ def markdown_rows(path: Path) -> Iterator[Row | BadRow]:
     except OSError as error:
         yield BadRow(0, "unreadable_file", f"reading stopped: {error.strerror}")
         return
-    record = _document(_without_references(_COMMENT.sub("", text)))
+    record = _document(_without_references(_without_comments(text)))
     if any(record["image_info"]):
         yield Row(1, record)
     else:
         yield BadRow(0, "text_without_image", "the document shows no picture")
+
+
+def _without_comments(text: str) -> str:
+    pieces, start = [], 0
+    while (opened := text.find("<!--", start)) >= 0 and (closed := text.find("-->", opened)) >= 0:
+        pieces.append(text[start:opened])
+        start = closed + 3
+    return "".join([*pieces, text[start:]])
+
+
+def _pictures(text: str) -> Iterator[tuple[int, int, str]]:
+    """Start, end and address of every picture. Each step looks a bounded way ahead, or never again."""
+    position, tags_end = 0, text.rfind(">")
+    while opening := _OPENING.search(text, position):
+        start = opening.start()
+        position = opening.end()
+        if opening.group() != "![":
+            end = text.find(">", start) if start < tags_end else -1
+            source = _SOURCE.search(text, start, end) if end >= 0 else None
+            if source is not None:
+                position = end + 1
+                yield start, position, source[1] or source[2] or ""
+            continue
+        target = text.find("](", start, start + _LONGEST_ALT)
+        if target < 0:
+            continue
+        if text.startswith("data:", target + 2):
+            end = text.find(")", target)
+            found = (end + 1, text[target + 2 : end]) if end >= 0 else None
+        else:
+            address = _TARGET.match(text, target + 2)
+            found = (address.end(), address["angled"] or address["plain"]) if address is not None else None
+        if found is not None:
+            position = found[0]
+            yield start, *found
 
 
 def _without_references(text: str) -> str:
@@ -68,13 +105,12 @@ def _document(text: str) -> dict[str, Any]:
             pictures.append(None)
 
     start = 0
-    for image in _IMAGE.finditer(text):
-        reference = (image["path"] or image["src"] or "").strip("<>")
-        if not reference:
+    for begins, ends, reference in _pictures(text):
+        if not reference.strip():
             continue
-        say(text[start : image.start()])
-        start = image.end()
+        say(text[start:begins])
+        start = ends
         texts.append(None)
-        pictures.append({"image_base64" if reference.startswith("data:") else "image": reference})
+        pictures.append({"image_base64" if reference.startswith("data:") else "image": reference.strip()})
     say(text[start:])
     return {"texts": texts, "image_info": pictures}

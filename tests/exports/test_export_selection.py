@@ -8,12 +8,15 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from support.benchmark_files import slake
 from support.cli import curate
+from support.contamination import scene
 from support.corpora import caption, make_corpus, picture, store
 from support.measured import conversation, query, write_signals
 
 from curate.corpus import Corpus
 from curate.select.contamination_hits import HITS, write_hits
+from curate.signals.run import measure_corpus
 
 MIXTURE = """
 name: mixed
@@ -116,12 +119,13 @@ def test_a_benchmarks_picture_stops_every_export(tmp_path: Path) -> None:
         "id": leaked.id,
         "origin": "captions.jsonl:2",
         "benchmark": "vqa-rad",
+        "benchmark_key": "one",
         "benchmark_row": "test.parquet:7",
         "kind": "image",
         "how": "same_pixels",
         "picture_sha256": leaked.images[0].sha256,
     }
-    write_hits(corpus, pl.DataFrame([row], schema=HITS), ["vqa-rad"], "made by a test")
+    write_hits(corpus, pl.DataFrame([row], schema=HITS), ["one"])
     ran = curate("export", corpus.path, "--format", "image-caption", "-o", tmp_path / "out")
     assert ran.status == 2
     assert "1 sample(s) of this export show a picture of a benchmark; the first, captions.jsonl:2" in ran.err
@@ -129,5 +133,75 @@ def test_a_benchmarks_picture_stops_every_export(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     without = ("--where", f"id <> '{leaked.id}'")
     assert curate("export", corpus.path, "--format", "image-caption", "-o", tmp_path / "out", *without).status == 0
-    write_hits(corpus, pl.DataFrame([row | {"how": "unconfirmed"}], schema=HITS), ["vqa-rad"], "made by a test")
+    write_hits(corpus, pl.DataFrame([row | {"how": "unconfirmed"}], schema=HITS), ["one"])
     assert curate("export", corpus.path, "--format", "image-caption", "-o", tmp_path / "out").status == 0
+
+
+def test_a_picture_stays_a_test_picture_whatever_is_looked_at_later(tmp_path: Path) -> None:
+    """Another benchmark, none at all, a selection that fails, and new samples: none of them forgets what was found."""
+    root = tmp_path / "raw"
+    samples = [caption(f"Radiograph {n}.", store(root, f"{n}.png", scene(n)), row=n + 1) for n in range(4)]
+    corpus = make_corpus(tmp_path / "curated", samples, root=root)
+    measure_corpus(corpus, workers=1)
+    slake(tmp_path / "one", [("Which organ?", scene(1))])
+    slake(tmp_path / "two", [("Which organ?", scene(77))])
+
+    def select(benchmarks: str, more: str = "") -> int:
+        policy = write_policy(tmp_path, f"name: p\ncontamination: {{benchmarks: [{benchmarks}]}}\n{more}")
+        return curate("select", corpus.path, "--policy", policy).status
+
+    def export() -> int:
+        return curate("export", corpus.path, "--format", "image-caption", "-o", tmp_path / "out").status
+
+    assert select("{name: slake, path: one}", "mixture: {budget: 99999999, by: source}") == 2
+    assert export() == 0, "a selection that came to nothing has written nothing"
+    assert select("{name: slake, path: one}") == 0
+    assert export() == 2
+    assert select("{name: slake, path: two}") == 0
+    assert select("") == 0
+    assert export() == 2
+    corpus = make_corpus(corpus.path, [*samples, caption("New.", row=9)], root=root)
+    measure_corpus(corpus, workers=1)
+    assert export() == 2
+
+
+@pytest.mark.parametrize("values", [(17, 17.0), ("17", [17]), (" P1", "P1"), (["P1"], "P1")])
+def test_one_patient_written_in_two_ways_is_one(tmp_path: Path, values: tuple[object, object]) -> None:
+    patients = [*values, *(f"other {n}" for n in range(28))]
+    samples = [query(f"{n}?", "yes", query_type="yes_no", meta={"subject_id": who}) for n, who in enumerate(patients)]
+    made = make_corpus(tmp_path / "curated", samples)
+    write_signals(made)
+    for seed in range(6):
+        out = tmp_path / str(seed)
+        ran = curate("export", made.path, "--format", "jsonl", "--val-fraction", "0.4", "--seed", str(seed), "-o", out)
+        assert ran.status == 0, ran.err
+        val = [json.loads(line)["turns"][0]["parts"][0]["text"] for line in (out / "val.jsonl").open()]
+        assert ("0?" in val) == ("1?" in val)
+
+
+def test_the_policys_seed_seeds_the_split_unless_another_is_given(tmp_path: Path) -> None:
+    samples = [query(f"{n}?", "yes", query_type="yes_no") for n in range(60)]
+    made = make_corpus(tmp_path / "curated", samples)
+    write_signals(made)
+    found = {}
+    for name, seed, options in (("a", 0, ()), ("b", 7, ()), ("c", 0, ("--seed", "7"))):
+        policy = write_policy(tmp_path, f"name: {name}\nseed: {seed}\nsplit: {{val_fraction: 0.3}}\n")
+        out = tmp_path / name
+        ran = curate("export", made.path, "--policy", policy, "--format", "jsonl", "-o", out, "--json", *options)
+        assert "no patient or study is known" in " ".join(ran.json()["notes"])
+        found[name] = (out / "val.jsonl").read_text()
+    assert found["a"] != found["b"] == found["c"]
+
+
+def test_an_export_that_comes_to_nothing_leaves_its_selection(tmp_path: Path, corpus: Corpus) -> None:
+    out = ("--format", "jsonl", "-o", tmp_path / "out")
+    assert curate("export", corpus.path, *out).status == 0
+    before = {path.name: path.read_bytes() for path in (corpus.path / "decisions").iterdir()}
+    assert curate("export", corpus.path, *out, "--where", "kind = 'interleaved'").status == 2
+    assert {path.name: path.read_bytes() for path in (corpus.path / "decisions").iterdir()} == before
+
+
+def test_replacing_an_export_of_something_else_is_told(tmp_path: Path, corpus: Corpus) -> None:
+    assert curate("export", corpus.path, "--format", "verl", "-o", tmp_path / "out").status == 0
+    other = curate("export", corpus.path, "--format", "jsonl", "-o", tmp_path / "out")
+    assert "held an export in the format verl, which this one replaced" in " ".join(other.err.split())

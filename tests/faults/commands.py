@@ -122,7 +122,7 @@ def contents(folder: Path) -> dict[str, str]:
         name = str(path.relative_to(folder))
         if path.is_dir() or path.name == ".lock":
             continue
-        if path.name in ("corpus.json", "export.json"):
+        if path.name in ("corpus.json", "export.json") or path.match("decisions/*.json"):
             found[name] = json.dumps(_lasting(json.loads(re.sub(r'"(/[^"/]+)+/', '"', path.read_text()))), indent=1)
         elif path.parent.name == "journal":
             found[name] = "\n".join(sorted({f"{line['key']} {line['reply']}" for line in journal(folder)}))

@@ -239,7 +239,7 @@ def test_archives_are_not_unpacked(raw: Path, tmp_path: Path) -> None:
     assert len(samples) == 1
     assert {reject["file"]: reject["reason"] for reject in rejects if reject["file"][0] in "ab"} == {
         "a.zip": "unknown_file_type",
-        "b.tar.gz": "unknown_file_type",
+        "b.tar.gz": "no_article",
     }
     assert list(tmp_path.rglob("escaped*")) == []
 

@@ -62,6 +62,9 @@ def test_all_samples_are_compared_and_those_that_are_still_in_are_dropped(tmp_pa
     pool = Pool.of(corpus)
     pool.alive[:] = [True, True, False, False]
     stage = contamination_stage(pool, gate(("slake", first), ("vqa-rad", second)), measure)
+    assert not read_hits(corpus).height, "nothing is written before the whole selection has come to something"
+    assert stage.keep is not None
+    stage.keep()
     assert stage.dropped["row"].to_list() == [0]
     assert stage.account["samples_compared"] == 4
     assert read_hits(corpus)["benchmark"].to_list() == ["slake", "vqa-rad"] * 2

@@ -14,7 +14,7 @@ from support.measured import caption, make_corpus, query
 
 from curate.corpus import Corpus, Sample, UserError, write_shard
 from curate.rollouts.tables import FACTS
-from curate.select.difficulty import _hashes, difficulty_stage
+from curate.select.difficulty import difficulty_stage
 from curate.select.policy_sections import Band, Difficulty
 from curate.select.pool import DROPPED, Pool, Stage
 
@@ -259,9 +259,11 @@ def test_every_query_is_kept_or_dropped_for_a_reason_that_holds(
     assert stage.account["kept"] + sum(stage.account["dropped"].values()) == len(counts)
 
 
-def test_hashes_are_even(tmp_path: Path) -> None:
-    ids = pl.Series([sample.id for sample in questions(4000)])
-    shares = _hashes(ids, 3) / 2.0**64
-    assert abs(shares.mean() - 0.5) < 0.02
-    assert abs((shares < 0.1).mean() - 0.1) < 0.02
-    assert _hashes(ids, -1)[0] != _hashes(ids, 1)[0]
+def test_a_run_with_another_number_of_answers_is_refused(tmp_path: Path) -> None:
+    samples = questions(3)
+    corpus = make_corpus(tmp_path / "curated", samples)
+    write_run(corpus, {sample.id: 4 for sample in samples})
+    stage = difficulty_stage(Pool.of(corpus), INFIMED.model_copy(update={"k": 8}), 0)
+    assert not len(stage.dropped)
+    with pytest.raises(UserError, match="written for 16 answers a query, and the rollout run 'rollout' has 8"):
+        difficulty_stage(Pool.of(corpus), INFIMED.model_copy(update={"k": 16}), 0)

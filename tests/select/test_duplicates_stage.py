@@ -89,7 +89,7 @@ def test_the_best_is_kept_by_score_then_picture_then_length_then_id(tmp_path: Pa
         13 - smaller: ("duplicate_text", samples[smaller].id),
         9: ("duplicate_text", samples[8].id),
     }
-    same = "its text is the same as that of made.jsonl:{}, which is kept ({})"
+    same = "its text is the same as that of made.jsonl:{}, which is preferred ({})"
     told = reasons(stage)
     assert told[1] == same.format(1, "judge score 4.5 against 4.25")
     assert told[2] == same.format(
@@ -156,7 +156,7 @@ def test_pictures(tmp_path: Path) -> None:
     stage = duplicates_stage(pool, IMAGE)
     assert dropped(stage) == dict.fromkeys((1, 2, 3), ("duplicate_image", samples[0].id))
     told = reasons(stage)
-    assert told[3] == "it has the same picture as made.jsonl:1, which is kept (judge score 5.0 against 3.0)"
+    assert told[3] == "it has the same picture as made.jsonl:1, which is preferred (judge score 5.0 against 3.0)"
     assert "its picture is, but for" in told[1]
     assert "its picture is the mirror image" in told[2]
     assert stage.account["compared"] == {"image": 5}
@@ -198,7 +198,7 @@ def test_pairs_need_both(tmp_path: Path) -> None:
     }
     told = reasons(stage)
     assert "alike that of made.jsonl:1, and its picture, but for" in told[3]
-    assert "alike that of made.jsonl:1, with the same picture, which is kept" in told[4]
+    assert "alike that of made.jsonl:1, with the same picture, which is preferred" in told[4]
     assert "(neither has a picture)" in told[10]
     captions_only = Duplicates(pair=PairDuplicates(kinds=["image_caption"]))
     assert set(dropped(duplicates_stage(pool, captions_only))) == {3, 4}

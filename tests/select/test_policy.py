@@ -87,6 +87,17 @@ def test_benchmarks_are_found_beside_the_policy(tmp_path: Path) -> None:
         ("name: [x\n", "is no YAML"),
         ("name: x\nextends: ctp\n", "ctp is neither a policy file nor a preset; did you mean cpt?"),
         ("name: x\nextends: p.yaml\n", "extends itself"),
+        ("name: x\nrules: []\nseed: 1\nrules: []\n", "rules is given twice"),
+        ("name: x\nseed: 99999999999999999999\n", "seed: input should be less than"),
+        ("name: ../up\n", "is no name: use at most 80 letters"),
+        ("name: x\nkinds: " + "[" * 2000 + "]" * 2000, "is no YAML that can be read"),
+        ("name: x\nrules: [{name: kept, when: a, reason: b}]\n", "a rule may not be called kept"),
+        ("name: x\nkinds: [caption]\nseed: a\n", "kinds.0: input should be 'image_caption'"),
+        ("name: x\nkinds: [caption]\nseed: a\n", "seed: input should be a valid integer; kinds.0: input"),
+        (
+            "name: x\ncontamination: {benchmarks: [{name: a, path: b}, {name: a, path: c}]}\n",
+            "two benchmarks are called a",
+        ),
         ("name: x\nextends: gone.yaml\n", "gone.yaml does not exist"),
     ],
 )

@@ -11,6 +11,8 @@ from support.cli import curate
 from support.measured import caption, conversation, make_corpus, query, write_signals, write_verdicts
 
 from curate.corpus import Corpus, Sample
+from curate.exports import FORMATS
+from curate.select.policy import EXPORT_SELECTIONS
 
 
 @pytest.fixture
@@ -93,6 +95,11 @@ def test_kinds_licences_and_defects(tmp_path: Path, corpus: Corpus, samples: lis
         ("rules: [{name: a, when: text_words < 3, reason: '{text_wrods}'}]", "did you mean text_words"),
         ("rules: [{name: a, when: text_words < 3, reason: '{text'}]", "rules.a.reason '{text': expected '}'"),
         ("rules: [{name: near_blank, when: text_words < 3, reason: b}]", "a built-in rule has this name"),
+        ("ignore_rules: [not_deidentified]", "not_deidentified cannot be ignored: declare the sources"),
+        ("rules: [{name: a, when: CAST(source AS INT) > 2, reason: b}]", "the rule a fails on a sample in"),
+        ("subsets: {passes: CAST(source AS INT) > 2}", "subsets.passes fails on a sample in"),
+        ("split: {together: [pateint]}", "split.together: there is no column 'pateint'"),
+        ("rules: [{name: a, when: '\"meta.year\" < 5', reason: b}]", "the values of meta fields are strings"),
         ("ignore_rules: [nearly_blank]", "no such rule to ignore: nearly_blank; did you mean near_blank?"),
         ("subsets: {passes: judge_scor > 3}", "no column 'judge_scor' to select by; did you mean judge_score"),
         ("subsets: {passes: MEAN(judge_score) > 3}", "is not understood"),
@@ -160,4 +167,49 @@ def test_names_presets_columns_and_a_policy_to_copy(tmp_path: Path, corpus: Corp
     shown = curate("select", "--show", "lingshu-cpt").out
     (tmp_path / "copy.yaml").write_text(shown)
     again = curate("select", "--show", tmp_path / "copy.yaml").out
-    assert shown.splitlines()[1:] == again.splitlines()[1:]
+    assert shown == again
+    assert not shown.startswith("name:"), "a copy is called after its file"
+
+
+@pytest.mark.parametrize("name", ["../samples/part-00000", "a/b", ".hidden", "x" * 300, "verl"])
+def test_a_name_is_no_path_and_none_of_an_exports_own(tmp_path: Path, corpus: Corpus, name: str) -> None:
+    before = {path: path.read_bytes() for path in corpus.path.rglob("*.parquet")}
+    path = tmp_path / "p.yaml"
+    path.write_text(f"name: {name}\n")
+    for arguments in (("--policy", path), ("--policy", "sft", "--name", name)):
+        ran = curate("select", corpus.path, *arguments)
+        assert ran.status == 2
+        assert "name" in ran.err
+    assert {path: path.read_bytes() for path in corpus.path.rglob("*.parquet")} == before
+
+
+def test_the_names_of_exports_own_selections_are_their_formats() -> None:
+    assert set(EXPORT_SELECTIONS) == set(FORMATS)
+
+
+def test_names_that_no_sample_has_are_told(tmp_path: Path, corpus: Corpus) -> None:
+    text = """
+declare_deidentified: [radiolgy]
+judge: {drop_defects: [wrong_anwser]}
+rules:
+  - {name: a, when: "\\"meta.yaer\\" < '2000'", reason: b, sources: [chta]}
+"""
+    ran = curate("select", corpus.path, "--policy", policy(tmp_path, text), "--json")
+    assert ran.json()["notes"] == [
+        "no sample is of the source 'chta' (rules.a.sources); did you mean chat?",
+        "no sample is of the source 'radiolgy' (declare_deidentified); did you mean radiology?",
+        "no verdict has the defect 'wrong_anwser' (judge.drop_defects); did you mean wrong_answer?",
+        "no sample has meta.yaer",
+    ]
+
+
+def test_the_policy_of_the_examples_goes_through(tmp_path: Path) -> None:
+    examples = Path(__file__).parents[2] / "examples"
+    options = ("--judge", "--judge-url", "demo", "--declare-deidentified", "dicom")
+    assert curate("score", examples / "raw", "-o", tmp_path / "c", *options).status == 0
+    ran = curate("select", tmp_path / "c", "--policy", examples / "policy.yaml", "--json")
+    assert ran.status == 0, ran.err
+    assert "Mixture by tokens" in ran.err
+    assert {subset["source"] for subset in ran.json()["stages"]["subsets"]["subsets"]} >= {"radiology", "dicom"}
+    listed = curate("select", tmp_path / "c", "--list")
+    assert "examples" in listed.err + listed.out

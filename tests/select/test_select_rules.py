@@ -219,7 +219,8 @@ def test_samples_that_may_identify_a_patient_are_dropped_unless_their_source_is_
     decisions = select_samples(corpus)
     assert decisions.dropped == {"not_deidentified": 2}
     assert rows(decisions)[0]["reason"] == (
-        "its DICOM files are not marked as de-identified (declare the source with --declare-deidentified SOURCE)"
+        "its DICOM files are not marked as de-identified (declare the source with --declare-deidentified SOURCE, or "
+        "declare_deidentified in a policy)"
     )
     declared = select_samples(corpus, declared=["ward"])
     assert [row["rule"] for row in rows(declared)] == ["unreadable_image", "not_deidentified", None, None]

@@ -70,6 +70,8 @@ def run(corpus: Corpus, asked: ContaminationGate) -> tuple[Stage, dict[str, dict
     """The stage, and what it dropped by the text of its sample's first turn."""
     pool = Pool.of(corpus)
     stage = contamination_stage(pool, asked, measure)
+    assert stage.keep is not None
+    stage.keep()
     assert stage.dropped.schema == pl.Schema(DROPPED)
     assert stage.dropped["row"].is_unique().all()
     json.dumps(stage.account)

@@ -2,7 +2,7 @@
 
 from curate.select.benchmarks.layouts import LAYOUTS
 from curate.select.benchmarks.load import BenchmarkRow, BenchmarkRows, read_rows
-from curate.select.benchmarks.pictures import BenchmarkPictures, Measure, benchmark_pictures
+from curate.select.benchmarks.pictures import BenchmarkPictures, Measure, benchmark_key, benchmark_pictures
 
 __all__ = [
     "LAYOUTS",
@@ -10,6 +10,7 @@ __all__ = [
     "BenchmarkRow",
     "BenchmarkRows",
     "Measure",
+    "benchmark_key",
     "benchmark_pictures",
     "read_rows",
 ]

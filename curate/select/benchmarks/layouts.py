@@ -76,7 +76,7 @@ def picture_cell(column: str, value: Any) -> Iterator[tuple[str, Picture]]:
         yield column, value
 
 
-_SLAKE_FILES = r"(^|/)(train|validation|val|test)\.(json|jsonl)$"
+_SLAKE_FILES = r"(^|/)(train|validation|validate|val|test)\.(json|jsonl)$"
 _TABLES = r"\.(parquet|arrow)$"
 _HEALTH = (
     "Basic_Medical_Science",

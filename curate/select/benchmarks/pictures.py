@@ -139,7 +139,7 @@ def benchmark_pictures(rows: BenchmarkRows, measure: Measure, folder: Path) -> B
 
     Raises UserError when the layout has pictures and not one of them is there.
     """
-    fingerprint, cache = _fingerprint(rows), folder / _cache_name(rows)
+    fingerprint, cache = _fingerprint(rows, measure), folder / _cache_name(rows)
     if shard_fingerprint(cache) == fingerprint and (kept := _read_cache(cache, fingerprint)) is not None:
         return kept
     seen: dict[str, dict[str, Any]] = {}
@@ -213,17 +213,30 @@ def thumbnails(values: Iterable[bytes]) -> npt.NDArray[np.float32]:
     return scaled
 
 
-def _fingerprint(rows: BenchmarkRows) -> str:
-    """Of sizes and times of all files that are read, and of what is read from them."""
+def _fingerprint(rows: BenchmarkRows, measure: Measure) -> str:
+    """Of sizes and times of all files that are read, of what is read from them, and of how pictures are hashed."""
     data = [(file.name, rows.tree.status(file.name)) for file in rows.files]
     named = [(place, rows.tree.status(place)) for place in sorted(rows.named)]
-    content = (VERSION, rows.layout_name, rows.split, data, named, sorted(rows.missing))
+    content = (VERSION, measure(_probe()), rows.layout_name, rows.split, data, named, sorted(rows.missing))
     return hashlib.sha256(orjson.dumps(content)).hexdigest()
 
 
-def _cache_name(rows: BenchmarkRows) -> str:
+def _probe() -> bytes:
+    """A picture whose hash changes when the definition of the hash does."""
+    rows, columns = np.mgrid[0:48, 0:64]
+    file = io.BytesIO()
+    Picture.fromarray(((rows * columns + 7 * rows) % 251).astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def benchmark_key(rows: BenchmarkRows) -> str:
+    """Twelve characters that stay the same for a benchmark's place, layout and split, whatever its files hold."""
     which = (str(rows.tree.root.resolve()), rows.tree.only, rows.layout_name, rows.split)
-    return f"{_file_name(rows.name)}-{hashlib.sha256(orjson.dumps(which)).hexdigest()[:12]}.parquet"
+    return hashlib.sha256(orjson.dumps(which)).hexdigest()[:12]
+
+
+def _cache_name(rows: BenchmarkRows) -> str:
+    return f"{_file_name(rows.name)}-{benchmark_key(rows)}.parquet"
 
 
 def _file_name(name: str) -> str:

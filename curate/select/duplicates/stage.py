@@ -125,7 +125,7 @@ def _sentence() -> pl.Expr:
         .otherwise(pl.format("{}, and its picture, {}", text, kind))
     )
     which = pl.when(pl.col("layer") == "text").then(text).when(pl.col("layer") == "image").then(picture).otherwise(both)
-    return pl.format("{}, which is kept ({})", which, _better())
+    return pl.format("{}, which is preferred ({})", which, _better())
 
 
 def _better() -> pl.Expr:

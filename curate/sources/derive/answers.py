@@ -58,11 +58,17 @@ def classify(answer: str, question: str, max_words: int) -> tuple[str, str]:
     return ("exact" if count <= EXACT_UP_TO else "jaccard"), text
 
 
+_ASKS = r"(?:which|what|name|identify|list|state)"
 _NEEDS_OPTIONS = re.compile(
-    r"\b(?:of|among|from|between)\s+(?:the\s+)?(?:following|these|those)\b|\bthe\s+following\b|\bfollowing\s+\w+\s+(?:is|are)\b"
+    r"\b(?:of|among|from|between)\s+(?:the\s+)?(?:following|these|those|them)\b|\bthe\s+following\b|\bfollowing\s+\w+\s+(?:is|are)\b"
     r"|\b(?:below|listed|above)\s+(?:options?|choices?)\b|\b(?:options?|(?<!\bof\s)choices?|alternatives?|statements?)\b"
     r"|\bexcept\b|\b(?:select|choose|pick)\b|\b(?:true|false|correct|incorrect)\b|\bwhich\s+one\b|\bleast\s+likely\b"
-    r"|\bwhich\b[^?]*\b(?:not|never)\b|\bbest\s+(?:answer|describes\s+this)\b"
+    r"|\bbest\s+(?:answer|describes\s+this)\b|\bodd\s+one\b|\bwhich\s+answers?\b|(?-i:\bNOT\b)"
+    # What is not so is a great deal: only the options make it one thing.
+    rf"|\b{_ASKS}\b[^?]*\b(?:not|never|cannot|(?:is|are|do|does|did|was|were|ca|wo)n['’]t)\b"
+    rf"|\b{_ASKS}\b[^?.]*\b(?:absent|missing|lack(?:s|ing)?)\b"
+    r"|\bbut\s*[:?…._]*\s*\Z"
+    r"|(?<!有)没有|(?<!是)不是|未(?!来|婚|成年|知)|不(?:包括|包含|能|会|应|可见|显示|存在|需要)|缺(?:少|失|如)"
     r"|下列|以下|下述|下面|哪一?项|哪个选项|选项|除.{0,30}外|不正确|错误的|正确的|不属于|最不可能",
     re.IGNORECASE,
 )

@@ -79,7 +79,8 @@ def balance_yes_no(shards: Sequence[Path], states: Sequence[States], options: Co
     counts = np.zeros((len(names), 2), np.int64)
     np.add.at(counts, (source_of, said), 1)
     group_of = source_of if options.balance_by != "corpus" else np.zeros_like(source_of)
-    quota = _quotas(counts if options.balance_by != "corpus" else counts.sum(0, keepdims=True), options, others)
+    whole = counts if options.balance_by != "corpus" else counts.sum(0, keepdims=True)
+    quota = _quotas(whole, options, others, [draw(options.seed, name, "share of yes or no") for name in names])
     keep = _first_of_each(group_of * 2 + said, np.concatenate(keys), quota.ravel())
     for number in np.unique(shard_of[~keep]):
         states[number][row_of[(shard_of == number) & ~keep]] = SURPLUS
@@ -135,8 +136,10 @@ def _of_choice(answer: str, options: list[dict[str, str]]) -> int:
     return _polarity(options[named.pop()]["text"]) if len(named) == 1 else -1
 
 
-def _quotas(counts: npt.NDArray[np.int64], options: ConvertOptions, others: int) -> npt.NDArray[np.int64]:
-    """How many of each group's no and yes may stay."""
+def _quotas(
+    counts: npt.NDArray[np.int64], options: ConvertOptions, others: int, lots: Sequence[int] | None = None
+) -> npt.NDArray[np.int64]:
+    """How many of each group's no and yes may stay. ``lots`` decides between groups that lack equally much."""
     ratio = options.ratio or 1.0
     quota = _within_ratio(counts, ratio)
     share = options.yes_no_share
@@ -152,8 +155,33 @@ def _quotas(counts: npt.NDArray[np.int64], options: ConvertOptions, others: int)
     total = int(quota.sum())
     if total > most:
         # In whole numbers: a quotient of floats could come out one below what is allowed.
-        quota = _within_ratio(quota * most // total, ratio)
+        floors = _within_ratio(quota * most // total, ratio)
+        _hand_out(floors, quota, most, ratio, lots if lots is not None else range(len(quota)))
+        return floors
     return quota
+
+
+def _hand_out(
+    quota: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64], most: int, ratio: float, lots: Sequence[int]
+) -> None:
+    """Raise quotas that were rounded down, in place, until ``most`` are given: the largest remainders first.
+
+    Without this, many small sources would all be rounded down to nothing. A group gets one more of its rarer answer and
+    up to what is due to it of the other, so that the ratio holds; ``wanted`` is what it would have without a share.
+    """
+    total = int(wanted.sum())
+    left = most - int(quota.sum())
+    lacking = (wanted * most - quota * total).sum(axis=1)
+    for group in sorted(range(len(quota)), key=lambda number: (-int(lacking[number]), lots[number])):
+        rarer = int(wanted[group].argmin())
+        few, many = (int(wanted[group, answer]) for answer in (rarer, 1 - rarer))
+        fewer = min(int(quota[group, rarer]) + 1, few)
+        due = max(fewer, -(-many * most // total))
+        spared = left - (fewer - int(quota[group, rarer])) + int(quota[group, 1 - rarer])
+        other = min(many, int(ratio * fewer + 1e-9), due, spared)
+        if few and other >= max(fewer, int(quota[group, 1 - rarer])):
+            left -= fewer + other - int(quota[group].sum())
+            quota[group, rarer], quota[group, 1 - rarer] = fewer, other
 
 
 def _within_ratio(counts: npt.NDArray[np.int64], ratio: float) -> npt.NDArray[np.int64]:

@@ -12,7 +12,7 @@ from curate.sources.derive.instructions import QUERY_TYPES
 from curate.sources.derive.option_lists import LONGEST_OPTION
 from curate.sources.rejects import RejectError
 
-DERIVE_VERSION = 1
+DERIVE_VERSION = 2
 """Counts up when a conversion would make other samples of the same parents."""
 
 _ABOUT_LINEAGE = ("parent", "derived")

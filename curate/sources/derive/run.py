@@ -26,7 +26,7 @@ from curate.sources.derive.conversions import CONVERSIONS
 from curate.sources.derive.instructions import Instructions, load_instructions
 from curate.sources.derive.lineage import DERIVE_VERSION
 from curate.sources.derive.options import LONGEST_REFERENCE, ConvertOptions
-from curate.sources.derive.pictures import adopt_pictures
+from curate.sources.derive.pictures import adopt_pictures, check_pictures
 from curate.sources.derive.work import Deriver, Piece
 from curate.sources.staging import Staging, close_staging
 
@@ -46,7 +46,7 @@ def convert(
 
     ``output`` must be missing, empty, or the result of the same conversion of the same corpus, which is brought up to
     date. Raises UserError, before anything is written, when it is anything else, when the selection or the instructions
-    cannot be used, or when the corpus holds no sample of a kind that the conversion takes.
+    cannot be used, when the corpus holds no sample of a kind that the conversion takes, or lacks a stored picture.
     """
     options.checked()
     parent.check_complete()
@@ -58,6 +58,7 @@ def convert(
         states, passed = choose(parent, shards, CONVERSIONS[options.to].kinds, options)
         input_hash = _input_hash(parent, shards, options, instructions, passed)
         balance = balance_yes_no(shards, states, options) if options.to == "yes-no" else None
+        check_pictures(parent, shards, states, output)
         with claim(parent, output, options).lock():
             corpus = claim(parent, output, options)  # again: another process may have written until now
             unchanged = corpus.info.complete and corpus.info.input_hash == input_hash and bool(corpus.shards())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from lxml import etree
 
@@ -22,6 +23,8 @@ _LEFT_OUT = re.compile(
     re.IGNORECASE,
 )
 """Titles of sections that are no part of what the article has to say."""
+_LONGEST_RANGE = 100
+"""Figures that 'Figures 1-100' may stand for; more is an article made to be expensive."""
 _LEFT_OUT_TYPES = frozenset({"supplementary-material", "COI-statement", "data-availability", "funding", "ack"})
 _PANEL = re.compile(r"\(\s*([A-Za-z])\s*\)|(?:^|(?<=[.;:]\s))([A-Z])\s*[,.:)](?=\s)")
 
@@ -100,12 +103,13 @@ def read_article(root: etree._Element) -> Article:
         for element in meta.iterchildren("{*}article-id")
         if (kind := element.get("pub-id-type", "")) in ("pmc", "pmcid", "pmid", "doi")
     }
-    order = [element.get("id", "") for element in root.iter() if name_of(element) == "fig"]
+    figures = (element.get("id", "") for element in root.iter() if name_of(element) == "fig")
+    order = {identity: number for number, identity in enumerate(dict.fromkeys(figures))}
     pieces = list(_content(root, meta, order))
     return Article(title, ids, license_of(root), _arranged(title, pieces))
 
 
-def _content(root: etree._Element, meta: etree._Element, order: list[str]) -> Iterator[_Piece]:
+def _content(root: etree._Element, meta: etree._Element, order: Mapping[str, int]) -> Iterator[_Piece]:
     """Abstract, body, appendices, and figures that are kept apart from the text."""
     for abstract in meta.iterchildren("{*}abstract"):
         if abstract.get("abstract-type") in (None, "summary"):
@@ -122,12 +126,12 @@ def _content(root: etree._Element, meta: etree._Element, order: list[str]) -> It
             yield from _blocks(part, order)
 
 
-def _blocks(element: etree._Element, order: list[str]) -> Iterator[_Piece]:
+def _blocks(element: etree._Element, order: Mapping[str, int]) -> Iterator[_Piece]:
     for child in element:
         yield from _block(child, order)
 
 
-def _block(element: etree._Element, order: list[str]) -> Iterator[_Piece]:
+def _block(element: etree._Element, order: Mapping[str, int]) -> Iterator[_Piece]:
     name = name_of(element)
     if name == "sec":
         if not _is_left_out(element):
@@ -148,7 +152,7 @@ def _block(element: etree._Element, order: list[str]) -> Iterator[_Piece]:
         yield from _blocks(element, order)
 
 
-def _inner_blocks(element: etree._Element, order: list[str]) -> Iterator[_Piece]:
+def _inner_blocks(element: etree._Element, order: Mapping[str, int]) -> Iterator[_Piece]:
     """Figures, tables and boxes inside a paragraph or list."""
     for child in element:
         yield from _block(child, order) if name_of(child) in BLOCKS else _inner_blocks(child, order)
@@ -159,22 +163,24 @@ def _is_left_out(section: etree._Element) -> bool:
     return section.get("sec-type") in _LEFT_OUT_TYPES or _LEFT_OUT.fullmatch(title) is not None
 
 
-def _cited(element: etree._Element, order: list[str]) -> tuple[str, ...]:
+def _cited(element: etree._Element, order: Mapping[str, int]) -> tuple[str, ...]:
     """Ids of the figures that a paragraph refers to, in that order; a range (Figures 2-4) includes what is between."""
-    cited: list[str] = []
+    cited: dict[str, None] = {}
+    last = ""
     before: etree._Element | None = None
     for xref in element.iter():
         if name_of(xref) != "xref" or xref.get("ref-type") not in ("fig", "figure"):
             continue
         ids = (xref.get("rid") or "").split()
         joined = before is not None and before.tail is not None and _RANGE.fullmatch(before.tail) is not None
-        if joined and before is not None and before.getnext() is xref and cited and ids:
-            first, last = cited[-1], ids[0]
-            if first in order and last in order:
-                cited += order[order.index(first) + 1 : order.index(last)]
-        cited += ids
+        if joined and before is not None and before.getnext() is xref and ids:
+            first, until = order.get(last), order.get(ids[0])
+            if first is not None and until is not None and until - first <= _LONGEST_RANGE:
+                cited |= dict.fromkeys(islice(order, first + 1, until))
+        cited |= dict.fromkeys(ids)
+        last = ids[-1] if ids else ""
         before = xref
-    return tuple(dict.fromkeys(cited))
+    return tuple(cited)
 
 
 def _figure(element: etree._Element) -> Figure:

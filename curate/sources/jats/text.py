@@ -29,10 +29,10 @@ _SILENT = BLOCKS | {
 _SPACED = frozenset({"p", "title", "list-item", "def", "break", "disp-formula", "td", "th", "tr", "disp-quote", "sec"})
 
 _BRACKETED = re.compile(
-    rf"\s*[\[(]\s*(?:refs?\.?\s*|see(?:\s+also)?\s+|e\.g\.,?\s*|reviewed in\s+)?{_REFERENCE}"
-    rf"(?:[\s,;–—\-]*(?:and\s+|&\s*)?{_REFERENCE})*\s*[\])]"
+    rf" ?[\[(] ?(?:refs?\.? ?|see (?:also )?|e\.g\.,? ?|reviewed in )?{_REFERENCE}"
+    rf"(?:[ ,;–—\-]{{0,6}}(?:and |& ?)?{_REFERENCE})* ?[\])]"
 )
-_BARE = re.compile(rf"\s*{_REFERENCE}(?:[\s,;–—\-]*{_REFERENCE})*")
+_BARE = re.compile(rf" ?{_REFERENCE}(?:[ ,;–—\-]{{0,6}}{_REFERENCE})*")
 _EXPONENT = re.compile(r"[+\-−–]?\d+(?:\.\d+)?|[+\-−–]")
 _TEX = re.compile(r"\\begin\{document\}(.*?)\\end\{document\}", re.DOTALL)
 _SPACE = re.compile(r"\s+")
@@ -40,10 +40,10 @@ _SPACE = re.compile(r"\s+")
 
 def plain_text(element: etree._Element) -> str:
     """The text of an element in one line; blocks inside it (:data:`BLOCKS`) are left out."""
-    text = "".join(_pieces(element))
+    text = _SPACE.sub(" ", "".join(_pieces(element)))  # first: the patterns below take a space for one character
     if _REFERENCE in text:
-        text = _BARE.sub("", _BRACKETED.sub("", text)).replace("al..", "al.")
-    return _SPACE.sub(" ", text).strip()
+        text = _SPACE.sub(" ", _BARE.sub("", _BRACKETED.sub("", text)).replace("al..", "al."))
+    return text.strip()
 
 
 def name_of(element: etree._Element) -> str:

@@ -22,8 +22,9 @@ demo: $(STAMP)
 	$(BIN)/curate validate demo/exports/llamafactory-cpt demo/exports/llamafactory-sft demo/exports/verl
 	@echo "Corpus: demo/curated  Exports: demo/exports  Your own data: source $(BIN)/activate, then curate score RAW --judge"
 
+# Two at a time, a file in one process: most tests wait for commands that they start. More would disturb those that time.
 test: $(STAMP)
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests -n 2 --dist loadfile
 
 # 20,000 damaged records, pictures and files through every command; `make test` takes a part of them.
 fuzz: $(STAMP)

@@ -32,26 +32,28 @@ def diff_corpora(a: Side, b: Side, *, limit: int = 3) -> Row:
     """What changed from corpus ``a`` to corpus ``b``, as JSON values.
 
     ``only_a`` and ``only_b`` are samples that the other lacks. Of those in both, ``changed`` has for each column of
-    samples, signals and verdicts in how many it differs, and the first ``limit`` of them with both values. Raises
-    UserError for a corpus without samples, or with a table that cannot be read.
+    samples, signals and verdicts in how many it differs, and the first ``limit`` of them with both values. Where only
+    some shards have a column, the samples of the others have no value in it. ``columns_not_compared`` are those whose
+    types do not go together, with the types of both. Raises UserError for a corpus without samples, or with a table
+    that cannot be read.
     """
     left, right = _Tables(_corpus(a)), _Tables(_corpus(b))
     parts = max(1, -(-max(left.rows, right.rows) // PART_ROWS))
     counts, sources = Counter[str](), Counter[tuple[str, str]]()
-    columns = {table: _compared(left.columns(table), right.columns(table)) for table in ("samples", *_TABLES)}
+    columns = {table: _compared(left.columns(table), right.columns(table)) for table in _TABLES}
     changed: dict[tuple[str, str], Row] = {}
     examples: dict[str, list[Row]] = {"only_a": [], "only_b": []}
     for number in range(parts):
         own, other = (tables.part("samples", [*_OWN], number, parts) for tables in (left, right))
         for name, frame in (
-            ("only_a", own.join(other, on="id", how="anti")),
-            ("only_b", other.join(own, on="id", how="anti")),
+            ("only_a", own.join(other, on="id", how="anti", maintain_order="left")),
+            ("only_b", other.join(own, on="id", how="anti", maintain_order="left")),
         ):
             counts[name] += len(frame)
             sources.update({(source, name): n for source, n in frame["source"].value_counts().iter_rows()})
             found = frame.head(limit - len(examples[name])).select("id", place=_PLACE, source="source")
             examples[name] += found.to_dicts()
-        both = own.join(other, on="id", how="inner", suffix="_b")
+        both = own.join(other, on="id", how="inner", suffix="_b", maintain_order="left")
         counts["both"] += len(both)
         places = both.select("id", "source", place=_PLACE)
         different = [_differing(changed, "samples", both, list(_OWN), places, limit)]
@@ -69,8 +71,16 @@ def diff_corpora(a: Side, b: Side, *, limit: int = 3) -> Row:
         **{name: counts[name] for name in ("only_a", "only_b", "both", "changed")},
         "examples": examples,
         "columns": [
-            entry | {"how": dict(entry["how"].most_common(_MOST_HOW))}
-            for entry in sorted(changed.values(), key=lambda entry: -entry["samples"])
+            entry | {"how": dict(sorted(entry["how"].items(), key=lambda how: (-how[1], how[0]))[:_MOST_HOW])}
+            for entry in sorted(
+                changed.values(), key=lambda entry: (-entry["samples"], entry["table"], entry["column"])
+            )
+        ],
+        "columns_not_compared": [
+            {"table": table, "column": name, "a": types, "b": right.types(table)[name]}
+            for table in _TABLES
+            for name, types in left.types(table).items()
+            if name in right.types(table) and name not in columns[table]
         ],
         "columns_only_a": _missing(left, right),
         "columns_only_b": _missing(right, left),
@@ -96,16 +106,20 @@ class _Tables:
     def __init__(self, corpus: Corpus) -> None:
         self._corpus = corpus
         self.rows = sum(pq.read_metadata(shard).num_rows for shard in corpus.shards())
-        self._schemas = {table: self._schema(table) for table in ("samples", *_TABLES)}
+        self._found = {table: self._types(table) for table in _TABLES}
 
-    def columns(self, table: str) -> dict[str, pl.DataType]:
-        """What can be compared of a table; nothing of one that is not there."""
-        return self._schemas[table]
+    def columns(self, table: str) -> dict[str, pl.DataType | None]:
+        """The columns that any shard of a table has, with the type that all their values can be read as, if any."""
+        return {name: _together(found) for name, found in self._found[table].items()}
+
+    def types(self, table: str) -> dict[str, str]:
+        """For each column the types that shards have it in, as text."""
+        return {name: " or ".join(sorted(map(str, found))) for name, found in self._found[table].items()}
 
     def part(self, table: str, columns: Sequence[str], number: int, parts: int) -> pl.DataFrame:
         """One part of a table, a row an id; of several verdicts on one sample one with a score."""
         frames = [
-            collect(pl.scan_parquet(path).select("id", *columns).filter(in_part(number, parts)), path)
+            collect(self._scan(table, path, columns).filter(in_part(number, parts)), path)
             for path in self._paths(table)
             if columns or table == "samples"
         ]
@@ -119,24 +133,65 @@ class _Tables:
     def _paths(self, table: str) -> list[Path]:
         return sorted((self._corpus.path / table).glob("part-*.parquet"))
 
-    def _schema(self, table: str) -> dict[str, pl.DataType]:
-        """The columns that all shards of a table have."""
-        schemas = []
+    def _scan(self, table: str, path: Path, columns: Sequence[str]) -> pl.LazyFrame:
+        """Columns of a shard, each in the type of its column; null throughout where the shard lacks it."""
+        shard = pl.scan_parquet(path)
+        if table == "samples":
+            return shard.select("id", *columns)
+        there = shard.collect_schema().names()
+        kinds = self.columns(table)
+        return shard.select(
+            "id",
+            *(
+                (pl.col(name) if name in there else pl.lit(None)).cast(kinds[name] or pl.Null()).alias(name)
+                for name in columns
+            ),
+        )
+
+    def _types(self, table: str) -> dict[str, list[pl.DataType]]:
+        """Every column of a table with the types that its shards have it in."""
+        found: dict[str, list[pl.DataType]] = {}
         for path in self._paths(table):
             try:
-                schemas.append(dict(pl.read_parquet_schema(path)))
+                schema = pl.read_parquet_schema(path)
             except (pl.exceptions.PolarsError, OSError) as error:
                 raise UserError(f"{path} cannot be read: {first_line(error)}") from None
-        common = set.intersection(*map(set, schemas)) if schemas else set()
-        return {name: kind for name, kind in (schemas[-1] if schemas else {}).items() if name in common - _NOT_COMPARED}
+            for name, kind in schema.items():
+                types = found.setdefault(name, []) if name not in _NOT_COMPARED else []
+                if kind not in types:
+                    types.append(kind)
+        return found
 
 
-def _compared(a: dict[str, pl.DataType], b: dict[str, pl.DataType]) -> list[str]:
+def _together(types: Sequence[pl.DataType]) -> pl.DataType | None:
+    """A type that values of all these types can be compared in; None when there is none."""
+    known: list[pl.DataType] = []
+    for kind in types:
+        if kind != pl.Null and kind not in known:
+            known.append(kind)
+    known = known or [pl.Null()]
+    if len(known) == 1:
+        return known[0]
+    if all(kind.is_integer() for kind in known):
+        return pl.Int128()
+    if all(kind.is_numeric() for kind in known):
+        return pl.Float64()
+    if all(isinstance(kind, pl.String | pl.Categorical | pl.Enum) for kind in known):
+        return pl.String()
+    inner = [kind.inner for kind in known if isinstance(kind, pl.List)]
+    if len(inner) < len(known):
+        return None
+    within = _together([kind if isinstance(kind, pl.DataType) else kind() for kind in inner])
+    return None if within is None else pl.List(within)
+
+
+def _compared(a: dict[str, pl.DataType | None], b: dict[str, pl.DataType | None]) -> list[str]:
     """The columns that both sides have and whose values can be compared."""
+    pairs = {name: (kind, b[name]) for name, kind in a.items() if name in b}
     return [
         name
-        for name, kind in a.items()
-        if name in b and (kind == b[name] or (kind.is_numeric() and b[name].is_numeric()))
+        for name, (one, other) in pairs.items()
+        if one is not None and other is not None and _together([one, other]) is not None
     ]
 
 
@@ -153,6 +208,7 @@ def _differing(
     limit: int,
 ) -> pl.Series:
     """Count where the columns of both sides differ; for every row whether any does."""
+    joined = _in_one_type(joined, columns)
     differs = joined.select(pl.col(name).ne_missing(pl.col(f"{name}_b")).alias(name) for name in columns)
     for name in columns:
         count = int(differs[name].sum())
@@ -169,6 +225,13 @@ def _differing(
     if not columns:
         return pl.repeat(value=False, n=len(joined), eager=True)
     return differs.select(any=pl.any_horizontal(columns))["any"]
+
+
+def _in_one_type(joined: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
+    """The columns of both sides in types that can be compared."""
+    kinds = {name: _together([joined.schema[name], joined.schema[f"{name}_b"]]) for name in columns}
+    casts = [pl.col(side).cast(kind) for name, kind in kinds.items() if kind for side in (name, f"{name}_b")]
+    return joined.with_columns(casts)
 
 
 def _how(name: str, rows: pl.DataFrame) -> dict[str, int]:

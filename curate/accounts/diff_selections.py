@@ -31,7 +31,11 @@ def diff_selections(a: Side, b: Side, *, limit: int = 3) -> Row:
     ``changes`` has an entry for each pair of labels (kept, a rule, not there; train and val between two exports) with
     the number of samples and the first ``limit`` of them. ``samples`` is the sum of ``same`` and of all changes.
     """
-    left, right = Keyed(a), Keyed(b)
+    with Keyed(a) as left, Keyed(b) as right:
+        return _compared(left, right, a, b, limit)
+
+
+def _compared(left: Keyed, right: Keyed, a: Side, b: Side, limit: int) -> Row:
     parts = max(1, -(-max(left.rows, right.rows) // PART_ROWS))
     totals, pairs, sources = Counter[str](), Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     firsts: dict[tuple[str, str], list[tuple[int, str]]] = {}
@@ -58,7 +62,7 @@ def diff_selections(a: Side, b: Side, *, limit: int = 3) -> Row:
         "rows": {"a": totals["rows_a"], "b": totals["rows_b"]},
         "changes": [
             {"from": old, "to": new, "samples": count, "examples": [told.example(i) for _, i in firsts[old, new]]}
-            for (old, new), count in pairs.most_common()
+            for (old, new), count in sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))
         ],
         "by_source": _by_source(sources),
         "settings": differing(a.settings, b.settings) if a.kind == b.kind else [],
@@ -123,7 +127,7 @@ def _count_totals(totals: Counter[str], joined: pl.DataFrame) -> None:
 
 def _grouped(changed: pl.DataFrame, limit: int) -> pl.DataFrame:
     """For each pair of labels how many samples there are, and the first of them."""
-    first = pl.col("id", "position").sort_by("position").head(limit)
+    first = pl.col("id", "position").sort_by("position", "id").head(limit)
     return changed.group_by("from", "to").agg(pl.len(), first)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
+import ijson
 import numpy as np
 import orjson
 import pyarrow as pa
@@ -95,7 +96,7 @@ def id_batches(path: Path) -> Iterator[tuple[pa.Array, pa.Array | None]]:
     """
     try:
         yield from _parquet_ids(path) if path.suffix == ".parquet" else _json_ids(path)
-    except (OSError, pa.ArrowException, orjson.JSONDecodeError) as error:
+    except (OSError, pa.ArrowException, orjson.JSONDecodeError, ijson.JSONError) as error:
         raise UserError(f"{path} cannot be read as a file of an export: {first_line(error)}") from None
 
 
@@ -117,20 +118,33 @@ def _one(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
+_BATCH: Final = 16_384
+"""Rows whose ids are read at a time."""
 _HEAD = b'{"id":"'
 _ID_END = len(_HEAD) + 64
 
 
 def _json_ids(path: Path) -> Iterator[tuple[pa.Array, None]]:
-    if path.suffix == ".json":
-        rows = orjson.loads(path.read_bytes())
-        if not isinstance(rows, list):
-            raise UserError(f"{path} is no list of records")
-        yield pa.array([_id_in(row) for row in rows], pa.string()), None
-        return
     with path.open("rb") as file:
-        while lines := list(islice(file, 16_384)):
+        if path.suffix == ".json":
+            rows = _records(path, file)
+            while ids := [_id_in(row) for row in islice(rows, _BATCH)]:
+                yield pa.array(ids, pa.string()), None
+            return
+        while lines := list(islice(file, _BATCH)):
             yield pa.array([_id_in_line(line) for line in lines], pa.string()), None
+
+
+def _records(path: Path, file: IO[bytes]) -> Iterator[Any]:
+    """The records of a JSON array one after the other: memory is bounded by the largest."""
+    start = file.read(1)
+    while start.isspace():
+        start = file.read(1)
+    if start != b"[":
+        raise UserError(f"{path} is no list of records")
+    file.seek(0)
+    records: Iterator[Any] = ijson.items(file, "item", use_float=True)
+    return records
 
 
 def _id_in_line(line: bytes) -> str | None:

@@ -13,7 +13,7 @@ import orjson
 import polars as pl
 
 from curate.accounts.exported import corpus_of, data_files, export_around, id_of_row
-from curate.accounts.lookup import first_line, objects_with
+from curate.accounts.lookup import first_line, is_file, objects_with
 from curate.corpus import Corpus, UserError
 
 _ID: Final = re.compile(r"[0-9a-fA-F]{1,64}")
@@ -48,7 +48,7 @@ class Found:
 def corpus_meant(text: str) -> Path | None:
     """The corpus that the row of an export says it was made from; None when ``text`` is no such row."""
     named = _file_row(text)
-    directory = export_around(Path(named[0])) if named and Path(named[0]).is_file() else None
+    directory = export_around(Path(named[0])) if named and is_file(Path(named[0])) else None
     return corpus_of(directory) if directory is not None else None
 
 
@@ -63,7 +63,7 @@ def find(corpus: Corpus, text: str) -> Found:
         raise UserError(f"{text!r} is not UTF-8, and no id or file name of a corpus is anything else") from None
     named = _file_row(text)
     file, row = named if named is not None else (text, None)
-    if Path(file).is_file() and (directory := export_around(Path(file))) is not None:
+    if is_file(Path(file)) and (directory := export_around(Path(file))) is not None:
         return _in_export(corpus, directory, Path(file), row)
     if named is None and _ID.fullmatch(text):
         return _by_id(corpus, text.lower())

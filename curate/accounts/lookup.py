@@ -99,11 +99,27 @@ def objects_with(path: Path, text: bytes) -> Iterator[tuple[int, Row]]:
             yield number, value
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that no file can have (300 characters) is that of none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a directory; like :func:`is_file`."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def read_object(path: Path) -> Row | None:
     """The JSON object in a file; None when there is none that can be read."""
     try:
         value = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError):
+    except (OSError, ValueError):  # a name with a null byte, and JSON that is none
         return None
     return value if isinstance(value, dict) else None
 

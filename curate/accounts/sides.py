@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from tempfile import TemporaryDirectory
+from typing import Any, Final, Literal
 
 import orjson
 import polars as pl
@@ -15,13 +17,18 @@ import pyarrow.parquet as pq
 
 from curate.accounts.decided import account_of, selection_paths
 from curate.accounts.exported import corpus_of, data_files, id_batches, marker_of
-from curate.accounts.lookup import first_line
+from curate.accounts.lookup import first_line, is_file, is_folder
 from curate.corpus import Corpus, UserError
 
 Kind = Literal["selection", "export", "corpus"]
 
 KEPT = "kept"
 SKIPPED = "skipped by the export"
+_SEED: Final = 7
+"""Of the hash by which samples are put into parts."""
+_BATCH: Final = 16_384
+_SPILL_ROWS: Final = 1_000_000
+"""Rows of an export that are held before they are written aside."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,7 @@ def open_side(name: str, default: Path) -> Side:
     """
     path = Path(name)
     _check_one_meaning(name, path, default)
-    if (path / "corpus.json").is_file():
+    if is_file(path / "corpus.json"):
         corpus = Corpus.open(path)
         return Side(name, "corpus", path, corpus)
     if (marker := marker_of(path)) is not None:
@@ -57,12 +64,12 @@ def open_side(name: str, default: Path) -> Side:
         options = marker.get("options")
         settings = {"format": marker.get("format"), **(options if isinstance(options, dict) else {})}
         return Side(name, "export", path, _corpus_at(owner), settings, marker.get("version"))
-    if path.suffix == ".parquet" and path.is_file():
+    if path.suffix == ".parquet" and is_file(path):
         return _selection(name, path, _corpus_at(path.absolute().parent.parent))
     folder, hash_sign, selection = name.rpartition("#")
     corpus = _corpus_named(name, Path(folder) if hash_sign else default)
     found = corpus.path / "decisions" / f"{selection}.parquet"
-    if Path(selection).name != selection or not found.is_file():
+    if Path(selection).name != selection or not is_file(found):
         raise UserError(
             f"{name} is no selection of {corpus.path}, and no corpus or export{_there_are(corpus, selection)}"
         )
@@ -70,7 +77,7 @@ def open_side(name: str, default: Path) -> Side:
 
 
 def _check_one_meaning(name: str, path: Path, default: Path) -> None:
-    if path.name == name and path.is_dir() and (default / "decisions" / f"{name}.parquet").is_file():
+    if path.name == name and is_folder(path) and is_file(default / "decisions" / f"{name}.parquet"):
         raise UserError(f"{name} is a directory and a selection of {default}; write ./{name} or {default}#{name}")
 
 
@@ -90,9 +97,10 @@ def _selection(name: str, path: Path, corpus: Corpus | None) -> Side:
 def _corpus_named(name: str, path: Path) -> Corpus:
     try:
         return Corpus.open(path)
-    except UserError as error:
+    except (UserError, OSError) as error:
+        cause = f"{path} is no corpus" if isinstance(error, OSError) else str(error)
         raise UserError(
-            f"{name} is no corpus, export or decisions file, and the name of a selection needs a corpus: {error}; give "
+            f"{name} is no corpus, export or decisions file, and the name of a selection needs a corpus: {cause}; give "
             "--corpus CORPUS or CORPUS#SELECTION"
         ) from None
 
@@ -108,7 +116,7 @@ def _there_are(corpus: Corpus, selection: str) -> str:
 def _corpus_at(path: Path | None) -> Corpus | None:
     try:
         return None if path is None else Corpus.open(path)
-    except UserError:
+    except (UserError, OSError):
         return None
 
 
@@ -124,11 +132,21 @@ class Keyed:
         """Rows on disk, by which the number of parts is chosen."""
         self.samples = 0
         """Samples in the parts that were read so far."""
+        self._exported: _ExportedParts | None = None
+
+    def __enter__(self) -> Keyed:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._exported is not None:
+            self._exported.close()
 
     def part(self, number: int, parts: int) -> pl.DataFrame:
         """One of ``parts`` parts."""
         if self._side.kind == "export":
-            found = _export_part(self._side.path, number, parts)
+            if self._exported is None:
+                self._exported = _ExportedParts(self._side.path, parts)
+            found = self._exported.read(number)
         else:
             found = collect(_selection_frame(self._side.path).filter(in_part(number, parts)), self._side.path)
         self.samples += len(found)
@@ -137,7 +155,7 @@ class Keyed:
 
 def in_part(number: int, parts: int) -> pl.Expr:
     """Whether a row with an ``id`` belongs to a part."""
-    return pl.col("id").hash(seed=7) % parts == number if parts > 1 else pl.lit(value=True)
+    return pl.col("id").hash(seed=_SEED) % parts == number if parts > 1 else pl.lit(value=True)
 
 
 def collect(frame: pl.LazyFrame, path: Path) -> pl.DataFrame:
@@ -170,26 +188,87 @@ def _listed_rows(directory: Path) -> int:
     return sum(count for count in rows if isinstance(count, int))
 
 
-def _export_part(directory: Path, number: int, parts: int) -> pl.DataFrame:
-    """Samples of an export: in training or validation, how often, and those that it had to skip."""
-    frames, start = [pl.DataFrame(schema={"id": pl.String, "label": pl.String, "position": pl.Int64})], 0
+_LISTED: Final = pl.Schema({"id": pl.String, "label": pl.String, "position": pl.Int64})
+
+
+class _ExportedParts:
+    """The rows of an export in parts by a hash of the id: its files are read once, and memory is that of a part."""
+
+    def __init__(self, directory: Path, parts: int) -> None:
+        self._folder = TemporaryDirectory(prefix="curate-diff-") if parts > 1 else None
+        self._kept: dict[int, list[pl.DataFrame]] = {number: [] for number in range(parts)}
+        self._written = 0
+        try:
+            for rows in _export_rows(directory):
+                self._add(rows, parts)
+        except BaseException:
+            self.close()
+            raise
+
+    def _add(self, rows: pl.DataFrame, parts: int) -> None:
+        if self._folder is None:
+            self._kept[0].append(rows)
+            return
+        numbered = rows.with_columns((pl.col("id").hash(seed=_SEED) % parts).alias("part"))
+        for (number,), some in numbered.partition_by("part", as_dict=True, include_key=False).items():
+            self._kept[number].append(some)
+        self._written += len(rows)
+        if self._written >= _SPILL_ROWS:
+            self._spill(self._folder.name)
+
+    def _spill(self, folder: str) -> None:
+        for number, frames in self._kept.items():
+            if frames:
+                place = Path(folder) / str(number)
+                place.mkdir(exist_ok=True)
+                pl.concat(frames).write_ipc(place / f"{len(list(place.iterdir())):06}.arrow")
+            self._kept[number] = []
+        self._written = 0
+
+    def read(self, number: int) -> pl.DataFrame:
+        """The samples of a part: in training or validation, how often, and those that the export had to skip."""
+        place = None if self._folder is None else Path(self._folder.name) / str(number)
+        files = sorted(place.iterdir()) if place is not None and place.is_dir() else []
+        spilled = [pl.read_ipc(file) for file in files]
+        rows = pl.concat([pl.DataFrame(schema=_LISTED), *spilled, *self._kept[number]])
+        skips = pl.col("label") == SKIPPED
+        kept = (
+            rows.filter(~skips)
+            .group_by("id")
+            .agg(
+                pl.col("label").sort_by("position").first(), copies=pl.len().cast(pl.Int32), position=pl.min("position")
+            )
+        )
+        skipped = rows.filter(skips).unique("id", keep="first", maintain_order=True)
+        left_out = skipped.with_columns(copies=pl.lit(0, pl.Int32)).join(kept, on="id", how="anti")
+        columns = ("id", "label", "copies", "position")
+        return pl.concat([kept.select(columns), left_out.select(columns)]).with_columns(kept=pl.col("copies") > 0)
+
+    def close(self) -> None:
+        """Remove what was written aside."""
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
+def _export_rows(directory: Path) -> Iterator[pl.DataFrame]:
+    """The rows of an export's files, then what it skipped: id, label, and where it stands."""
+    start = 0
     for file, split in data_files(directory):
         for ids, chunk in id_batches(directory / file):
             rows = pl.DataFrame({"id": pl.Series(ids, dtype=pl.String)}).select(
                 "id", label=pl.lit(split), position=start + pl.int_range(pl.len(), dtype=pl.Int64)
             )
+            start += len(rows)
             # Of a document that is cut into several rows the first is counted.
             whole = rows if chunk is None else rows.filter(pl.Series(pc.equal(chunk, 1)))
-            frames.append(whole.filter(in_part(number, parts) & pl.col("id").is_not_null()))
-            start += len(rows)
-    rows = pl.concat(frames)
-    kept = rows.group_by("id").agg(pl.col("label").first(), copies=pl.len().cast(pl.Int32), position=pl.min("position"))
-    named = pl.DataFrame({"id": list(_skipped(directory))}, schema={"id": pl.String}).unique(maintain_order=True)
-    skipped = named.select(
-        "id", label=pl.lit(SKIPPED), copies=pl.lit(0, pl.Int32), position=start + pl.int_range(pl.len())
-    )
-    left_out = skipped.filter(in_part(number, parts)).join(kept, on="id", how="anti")
-    return pl.concat([kept, left_out]).select("id", "label", "copies", "position", kept=pl.col("copies") > 0)
+            yield whole.filter(pl.col("id").is_not_null())
+    skipped = _skipped(directory)
+    while ids := list(islice(skipped, _BATCH)):
+        places = pl.int_range(pl.len(), dtype=pl.Int64)
+        yield pl.DataFrame({"id": ids}, schema={"id": pl.String}).select(
+            "id", label=pl.lit(SKIPPED), position=start + places
+        )
+        start += len(ids)
 
 
 def _skipped(folder: Path) -> Iterator[str]:

@@ -15,7 +15,7 @@ from curate.accounts.decided import decisions_about, pointing_to
 from curate.accounts.exported import exports_of
 from curate.accounts.find import merged_into
 from curate.accounts.fired import fired_rules
-from curate.accounts.lookup import first_line, places, rows_where, samples_by_id
+from curate.accounts.lookup import first_line, is_file, is_folder, places, rows_where, samples_by_id
 from curate.corpus import Corpus, Image, Sample, UserError
 
 Row = dict[str, Any]
@@ -75,7 +75,7 @@ def tell(corpus: Corpus, sample_id: str, *, derived: Sequence[Corpus] = ()) -> R
         "verdict": verdict,
         "decisions": decisions,
         "duplicates": row(lambda: _duplicates(corpus, sample_id, decisions, problems)) or {},
-        "contamination": rows(facts.contamination),
+        "contamination": rows(lambda: [hit | _decided_for(hit, decisions) for hit in facts.contamination()]),
         "rollouts": row(facts.rollouts) or {},
         "exports": [asdict(entry) for entry in exports_of(corpus, sample_id)],
         "parent": row(lambda: _parent(corpus, sample, derived)),
@@ -112,6 +112,17 @@ class _Facts:
         return [{name: _json(value) for name, value in row.items() if name != "id"} for row in rows]
 
 
+def _decided_for(hit: Row, decisions: list[Row]) -> Row:
+    """Which selections dropped the sample for a hit's benchmark, by their rule and what it points to."""
+    names: dict[str, list[str]] = {"dropped_in": [], "kept_in": []}
+    for row in decisions:
+        if row["kept"]:
+            names["kept_in"].append(row["selection"])
+        elif str(row["rule"]).startswith("contaminated") and str(row["related"]).startswith(f"{hit.get('benchmark')}:"):
+            names["dropped_in"].append(row["selection"])
+    return names
+
+
 def _json(value: Any) -> Any:
     """A value of a table as JSON can say it; bytes and dates become text."""
     if isinstance(value, dict):
@@ -123,8 +134,12 @@ def _json(value: Any) -> Any:
 
 def _origin(corpus: Corpus, sample: Sample) -> Row:
     file, row = sample.origin.file, sample.origin.row
-    there = [str(Path(root) / file) for root in corpus.info.roots if (Path(root) / file).exists()]
+    there = [str(Path(root) / file) for root in corpus.info.roots if _exists(Path(root) / file)]
     return {"file": file, "row": row, "place": f"{file}:{row}", "path": there[0] if there else None}
+
+
+def _exists(path: Path) -> bool:
+    return is_file(path) or is_folder(path)
 
 
 def _turns(sample: Sample) -> list[Row]:
@@ -146,8 +161,8 @@ def picture(corpus: Corpus, image: Image) -> Row:
         corpus.image_bytes(image)
     except IndexError:
         path, state = image.path or "", "missing: the corpus does not know the folder it lay in"
-    except UserError:
-        state = "changed since it was ingested" if Path(path).is_file() else "missing"
+    except (UserError, OSError):
+        state = "changed since it was ingested" if is_file(Path(path)) else "missing"
     return {
         "path": path,
         "width": image.width,
@@ -200,15 +215,15 @@ def _parent(corpus: Corpus, sample: Sample, others: Sequence[Corpus]) -> Row | N
 
 
 def _made_from(corpus: Corpus) -> Iterable[Corpus]:
-    """The corpora that the steps of a corpus name in their parameters."""
-    values = [value for step in corpus.info.steps for value in step.parameters.values()]
+    """The corpora that a corpus was derived from, as the steps that derived it (``curate convert``) name them."""
+    values = [step.parameters.get("corpus") for step in corpus.info.steps if step.name == "convert"]
     named = dict.fromkeys(value for value in values if isinstance(value, str) and value)
     for path in map(Path, named):
         for form in (path, corpus.path.parent / path):
-            if form != corpus.path and (form / "corpus.json").is_file():
+            if form != corpus.path and is_file(form / "corpus.json"):
                 try:
                     yield Corpus.open(form)
-                except UserError:
+                except (UserError, OSError):
                     continue
                 break
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
-_FIELDS_SHOWN = 40
+_FIELDS_SHOWN = 12
+_NOT_FIELDS = ("basis", "description")
+"""What a policy says about itself; it decides nothing."""
 _LONGEST_VALUE = 120
 _NOTHING = "nothing to show"
 """A table without rows."""
@@ -116,12 +118,13 @@ def _selections(found: Row) -> Iterable[str]:
     sources = [(row["source"], *(row[name] for name in names)) for row in found["by_source"]]
     titles = ("source", "came in", "went out", "more copies", "fewer copies", "otherwise")
     yield _grid("What changed, by source", titles, sources, numbers=range(1, 6))
-    yield from _settings(found)
     yield from _examples(found["changes"])
+    yield from _settings(found)
 
 
 def _settings(found: Row) -> Iterable[str]:
-    fields = [(entry["field"], entry["a"], entry["b"]) for entry in found["settings"][:_FIELDS_SHOWN]]
+    told = [entry for entry in found["settings"] if entry["field"].rpartition(".")[2] not in _NOT_FIELDS]
+    fields = [(entry["field"], entry["a"], entry["b"]) for entry in told[:_FIELDS_SHOWN]]
     if found["a"]["kind"] != found["b"]["kind"]:
         return
     unknown = [side.upper() for side, known in found["settings_known"].items() if not known]
@@ -130,12 +133,12 @@ def _settings(found: Row) -> Iterable[str]:
         yield f"No policy is recorded with {' and '.join(unknown)}."
     elif not fields:
         yield ""
-        yield "The policies say the same."
+        yield "The policies ask for the same." if found["settings"] else "The policies say the same."
     else:
         yield _grid("Where the policies differ", ("field", "in A", "in B"), fields)
-    more = len(found["settings"]) - _FIELDS_SHOWN
-    if more > 0 and not unknown:
-        yield f"and {more:,} more fields; --json has all of them"
+    more = len(found["settings"]) - len(fields)
+    if more > 0 and fields and not unknown:
+        yield f"and {more:,} more field(s); --json has all of them"
     versions = {found[side].get("version") for side in ("a", "b")} - {None}
     if len(versions) > 1:
         yield f"A was made by curate {found['a']['version']}, B by curate {found['b']['version']}."
@@ -184,6 +187,8 @@ def _corpora(found: Row) -> Iterable[str]:
     ]
     titles = ("table", "column", "samples", "how", "the first of them")
     yield _grid("What is different in samples of both", titles, columns, numbers=(2,))
+    apart = [(entry["table"], entry["column"], entry["a"], entry["b"]) for entry in found["columns_not_compared"]]
+    yield _grid("Not compared: of another type", ("table", "column", "in A", "in B"), apart)
     for side in ("a", "b"):
         if found[f"columns_only_{side}"]:
             yield ""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-
-if TYPE_CHECKING:
-    from curate.accounts.find import Rejected
 
 _LONGEST_TEXT = 1_000
 """Characters of a turn, a rationale or a meta value that are printed; ``--json`` has all of them."""
 _NEIGHBOURS_SHOWN = 10
+_HASH = re.compile(r"(?<![0-9a-zA-Z/])([0-9a-f]{12})[0-9a-f]{52}(?![0-9a-zA-Z.])")
+"""An id or another SHA-256, of which the beginning says enough; in the name of a file it stays whole."""
 
 Row = dict[str, Any]
 
@@ -41,6 +41,8 @@ def command(what: str, corpus_path: Path | None, derived_paths: tuple[Path, ...]
     (captions.jsonl:12), or by a row of an export (exports/verl/train.parquet:12). Rows count from 1. A row that was
     rejected at ingest is told with the reason.
     """
+    from dataclasses import asdict
+
     from curate.accounts.find import corpus_meant, find
     from curate.accounts.story import tell
     from curate.cli.console import print_json
@@ -50,7 +52,7 @@ def command(what: str, corpus_path: Path | None, derived_paths: tuple[Path, ...]
     corpus = Corpus.open(meant)
     derived = [Corpus.open(path) for path in derived_paths]
     found = find(corpus, what)
-    rejected = None if found.rejected is None else _row_of(found.rejected)
+    rejected = asdict(found.rejected) if found.rejected else None
     story = None if found.sample_id is None else tell(corpus, found.sample_id, derived=derived)
     if as_json:
         print_json({"asked": what, "found": found.how, "rejected": rejected, "sample": story})
@@ -58,12 +60,6 @@ def command(what: str, corpus_path: Path | None, derived_paths: tuple[Path, ...]
     lines = [*_found(found.how, rejected), *(_story(story) if story is not None else [])]
     _print(lines)
     return 0
-
-
-def _row_of(rejected: Rejected) -> Row:
-    from dataclasses import asdict
-
-    return asdict(rejected)
 
 
 class _Lines(list[tuple[int, str]]):
@@ -92,7 +88,7 @@ def _print(lines: list[tuple[int, str]]) -> None:
     width = max(20, shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
     shown: list[str] = []
     for level, text in lines:
-        safe, indent = visible(text).replace("\t", " "), "  " * level
+        safe, indent = _HASH.sub(r"\1…", visible(text)).replace("\t", " "), "  " * level
         if width is None or len(indent + safe) <= width:
             shown.append(indent + safe)
         else:
@@ -268,14 +264,27 @@ def _evidence(lines: _Lines, story: Row) -> None:
     if story["contamination"]:
         lines.head("Found in benchmarks")
     for hit in story["contamination"]:
-        where = f"{hit.get('benchmark', 'a benchmark')} {hit.get('benchmark_row', '')}".strip()
-        rest = {name: value for name, value in hit.items() if name not in ("benchmark", "benchmark_row")}
-        lines.say(f"{where}: {_value(rest)}")
+        _hit(lines, hit)
     if story["rollouts"]:
         lines.head("Rollouts")
     for run, row in story["rollouts"].items():
         given = {name.removeprefix("rollout_").replace("_", " "): value for name, value in row.items()}
         lines.say(f"{run}: {_value(given)}")
+
+
+def _hit(lines: _Lines, hit: Row) -> None:
+    from curate.accounts.hits import hit_sentence
+
+    lines.say(hit_sentence(hit))
+    for title, name in (
+        ("the sample's picture", "picture"),
+        ("the benchmark's picture", "benchmark_picture"),
+        ("the sample says", "sample_text"),
+        ("the benchmark says", "benchmark_text"),
+        ("dropped for this benchmark in", "dropped_in"),
+        ("kept all the same in", "kept_in"),
+    ):
+        lines.field(title, hit.get(name), 2)
 
 
 def _exported(lines: _Lines, story: Row) -> None:

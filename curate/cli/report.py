@@ -9,7 +9,7 @@ import click
 
 @click.command()
 @click.argument("corpus", default="curated", type=click.Path(path_type=Path))
-@click.option("--selection", metavar="NAME", help="Which selection; by default the newest.")
+@click.option("--selection", metavar="NAME", help="Which selection; by default the newest of curate select.")
 @click.option(
     "-o", "--output", default="report.html", show_default=True, type=click.Path(path_type=Path), help="File to write."
 )
@@ -35,7 +35,10 @@ def command(corpus: Path, selection: str | None, output: Path, examples: int, se
     opened = Corpus.open(corpus)
     with progress_bar("counting") as move:
         summary = write_report(opened, output, selection=selection, examples=examples, seed=seed, progress=move)
-    about = f"selection {summary.selection}" if summary.selection else "the corpus; nothing is selected yet"
+    about = "the corpus; nothing is selected yet"
+    if summary.selection:
+        why = "" if selection else f" ({summary.chosen})"
+        about = f"selection {summary.selection}{why}"
     say(f"Report on {about}: {summary.samples:,} samples, {summary.kept:,} kept, {summary.pictures:,} picture(s)")
     if summary.other_selections:
         say(f"Other selections, by --selection: {', '.join(summary.other_selections)}")

@@ -6,7 +6,6 @@ It says nothing of the machine it was written on (no paths, no times), and expor
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -14,13 +13,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import yaml
 
-from curate.corpus import Corpus, Step, UserError
+from curate.corpus import Corpus, Step
+from curate.exports.card_commands import commands, policy_file, policy_of, policy_text, preset_of
 from curate.exports.card_counts import Counts, count_exported
 from curate.exports.card_header import header
-from curate.exports.options import ExportOptions
-from curate.select import Decisions, declared_sources, load_policy, preset_names
+from curate.select import Decisions, declared_sources
 
 CARD: Final = "README.md"
 
@@ -75,7 +73,9 @@ def _body(
     yield from _section("Selection", _selection(decisions, description["counts"]))
     yield from _section("Judge", _judge(corpus, decisions))
     yield from _section("Contamination", _contamination(decisions))
-    yield from _section("Privacy", _privacy(counts, _declared(corpus, decisions, options), _ignored(decisions, options)))
+    yield from _section(
+        "Privacy", _privacy(counts, _declared(corpus, decisions, options), _ignored(decisions, options))
+    )
     yield from _section("Provenance", _provenance(corpus, decisions, description))
 
 
@@ -89,7 +89,7 @@ def _files(files: list[dict[str, Any]], options: Mapping[str, Any], decisions: D
     yield from _table(("file", "split", "rows", "samples"), rows)
     if {file["split"] for file in files} == {"train", "val"}:
         yield ""
-        together = (_policy(decisions).get("split") or {}).get("together") or []
+        together = (policy_of(decisions).get("split") or {}).get("together") or []
         linked = f", or a value of {', '.join(map(_text, together))}," if together else ""
         yield (
             f"Samples that share a picture{linked} are on the same side. Validation was to have a share of "
@@ -111,7 +111,7 @@ def _sources(counts: Counts) -> Iterator[str]:
 
 
 def _selection(decisions: Decisions, counts: Mapping[str, Any]) -> Iterator[str]:
-    policy = _policy(decisions)
+    policy = policy_of(decisions)
     if digest := decisions.account.get("policy_sha256"):
         yield f"Policy {_text(policy.get('name', decisions.path.stem))}, SHA-256 `{_text(digest)}`."
     if policy.get("description"):
@@ -154,7 +154,7 @@ def _judge(corpus: Corpus, decisions: Decisions) -> Iterator[str]:
 
 
 def _contamination(decisions: Decisions) -> Iterator[str]:
-    gate = _policy(decisions).get("contamination")
+    gate = policy_of(decisions).get("contamination")
     if not gate:
         yield "**Not checked**: the data was not compared with any benchmark."
         return
@@ -172,8 +172,8 @@ def _privacy(counts: Counts, declared: Sequence[str], ignored: Collection[str]) 
     named = [row for row in identified if row[0] in declared]
     if named:
         yield (
-            f"- {_total(named):,} sample(s) come from DICOM files without such a mark. Whoever made this dataset declared "
-            "that they identify nobody:"
+            f"- {_total(named):,} sample(s) come from DICOM files without such a mark. Whoever made this dataset "
+            "declared that they identify nobody:"
         )
         yield from (f"  - {_text(source)}: {n:,} sample(s)" for source, n in named)
     unnamed = [row for row in identified if row[0] not in declared]
@@ -202,11 +202,11 @@ def _provenance(corpus: Corpus, decisions: Decisions, description: Mapping[str, 
     samples = (decisions.account.get("corpus") or {}).get("samples")
     rows += [("samples that were selected from", samples)] if samples else []
     yield from _table(("SHA-256 of", "value"), rows)
-    yield f"\nMade from the same corpus by:\n\n{_fenced('sh', _commands(corpus, decisions, description))}"
+    yield f"\nMade from the same corpus by:\n\n{_fenced('sh', commands(corpus, decisions, description))}"
     if description["options"].get("selection"):
-        file = _preset(decisions) is None
-        told = f"The file {_text(_policy_file(decisions))} holds this policy:" if file else "The preset is this policy:"
-        yield f"\n{told}\n\n{_fenced('yaml', _policy_text(_policy(decisions)))}"
+        file = preset_of(decisions) is None
+        told = f"The file {_text(policy_file(decisions))} holds this policy:" if file else "The preset is this policy:"
+        yield f"\n{told}\n\n{_fenced('yaml', policy_text(policy_of(decisions)))}"
     yield "\n`curate explain FILE:ROW` tells the story of a row: its origin, what is known of it, and why it was kept."
 
 
@@ -216,71 +216,15 @@ def _fenced(language: str, text: str) -> str:
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"
 
 
-def _policy_text(policy: Mapping[str, Any]) -> str:
-    """A policy as YAML without what it leaves open, and without the paths of this machine."""
-    said = {name: value for name, value in policy.items() if value not in (None, [], {}, "")}
-    gate = said.get("contamination")
-    if isinstance(gate, dict):
-        places = [{**part, "path": Path(str(part.get("path"))).name} for part in gate.get("benchmarks") or ()]
-        said["contamination"] = {**gate, "benchmarks": places}
-    text: str = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=110)
-    return text
-
-
-def _commands(corpus: Corpus, decisions: Decisions, description: Mapping[str, Any]) -> str:
-    """What to type, in the folder of the corpus, for the same export."""
-    name, options = description["format"], description["options"]
-    place = shlex.quote(corpus.path.resolve().name)
-    try:
-        usual = vars(ExportOptions().resolved(name))
-    except UserError:
-        usual = {}
-    words = [f"curate export {place} --format {name}"]
-    flags = {"declared_deidentified": "declare-deidentified", "ignore_rules": "ignore-rule"}
-    for key, value in options.items():
-        if value == usual.get(key, ()) or value is None or value == []:
-            continue
-        flag = f"--{flags.get(key, key.replace('_', '-'))}"
-        for part in value if isinstance(value, list | tuple) else [value]:
-            shown = "none" if key == "system_prompt" and part == "" else str(part)
-            words.append(flag if part is True else f"{flag} {shlex.quote(shown)}")
-    first = []
-    if options.get("selection"):
-        selected = str(decisions.account.get("name", decisions.path.stem))
-        first = [f"curate select {place} --policy {shlex.quote(_preset(decisions) or _policy_file(decisions))}"]
-        first += [f"--name {shlex.quote(selected)}"] if selected != _policy(decisions).get("name") else []
-    return "\n".join([*([" ".join(first)] if first else []), " ".join(words)])
-
-
-def _preset(decisions: Decisions) -> str | None:
-    """The policy that comes with curate by which the selection was made; None when it was made by a file."""
-    policy = _policy(decisions)
-    name = policy.get("name")
-    if name not in preset_names():
-        return None
-    own = load_policy(str(name)).model_dump()
-    # What is declared de-identified beside a policy is written into it, and is remembered by the corpus.
-    return str(name) if own == {**policy, "declare_deidentified": own["declare_deidentified"]} else None
-
-
-def _policy_file(decisions: Decisions) -> str:
-    return f"{_policy(decisions).get('name', 'policy')}.yaml"
-
-
-def _policy(decisions: Decisions) -> dict[str, Any]:
-    policy = decisions.account.get("policy")
-    return policy if isinstance(policy, dict) else {}
-
-
 def _declared(corpus: Corpus, decisions: Decisions, options: Mapping[str, Any]) -> list[str]:
     """Sources that the user declared de-identified, here, in a policy or to the judge."""
-    named = [*(_policy(decisions).get("declare_deidentified") or ()), *(options.get("declared_deidentified") or ())]
+    named = [*(policy_of(decisions).get("declare_deidentified") or ()), *(options.get("declared_deidentified") or ())]
     return declared_sources(corpus, list(map(str, named)))
 
 
 def _ignored(decisions: Decisions, options: Mapping[str, Any]) -> set[str]:
     """Built-in rules that did not apply."""
-    return {*(_policy(decisions).get("ignore_rules") or ()), *(options.get("ignore_rules") or ())}
+    return {*(policy_of(decisions).get("ignore_rules") or ()), *(options.get("ignore_rules") or ())}
 
 
 def _last(corpus: Corpus, name: str) -> Step | None:

@@ -147,7 +147,9 @@ def _account(name: str, samples: list[Any], rows: list[Any], ids: list[str], hos
         ],
         "judge": {"min_score": 3.0, "min": {"medical_correctness": 3}},
         "subsets": {"min_pass_share": 0.7},
-        "contamination": {"benchmarks": [{"name": "vqa-rad", "path": "/home/somebody/benchmarks/vqa-rad"}]},
+        "contamination": {
+            "benchmarks": [{"name": name, "path": f"/home/somebody/benchmarks/{name}"} for name in ("vqa-rad", "slake")]
+        },
         "difficulty": {"bands": [{"correct": [3, 5]}, {"correct": [6, 7], "keep": 0.25}]},
         "duplicates": {},
         "mixture": {"unit": "tokens", "parts": [{"name": "questions", "weight": 0.6}, {"name": "rest", "weight": 0.4}]},
@@ -191,6 +193,7 @@ def _account(name: str, samples: list[Any], rows: list[Any], ids: list[str], hos
 def _write_hits(corpus: Corpus, first: str, second: str, hostile: str) -> None:
     rows = [
         (first, "vqa-rad", "test.parquet:12", "image", 1.0, None, f"Is there a fracture {hostile}?"),
+        (second, "path-vqa", "test.parquet:3", "question", None, 0.82, "Which policy compared this with another?"),
         (second, "slake", "test.json:80", "question", None, 0.91, "Which organ is abnormal in this image?"),
     ]
     schema = ["id", "benchmark", "benchmark_row", "kind", "distance", "share", "benchmark_question"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,31 +13,33 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.cli import curate
-from support.ingesting import EXAMPLES
+from inside import curate
+from judged import moved
 from support.measured import GOOD_VERDICT, NO_SCORE, caption, make_corpus, query, write_signals, write_verdicts
 
 from curate.accounts import diff_selections as module
+from curate.accounts import exported, sides
 from curate.accounts.diff import diff
 from curate.accounts.settings import differing
-from curate.corpus import Corpus, Sample
+from curate.corpus import Corpus, Sample, UserError
+from curate.exports import ExportOptions, export
+from curate.select import load_policy, select_by_policy
 
 LOOSE = 'name: loose\nrules:\n  - {name: short_text, when: text_words < 3, reason: "it has {text_words} words"}\n'
 STRICT = 'name: strict\nrules:\n  - {name: short_text, when: text_words < 8, reason: "it has {text_words} words"}\n'
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(judged_examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The examples, measured, with the selections loose and strict and an export of each."""
     folder = tmp_path_factory.mktemp("compared")
-    shutil.copytree(EXAMPLES, folder / "raw")
-    assert curate("score", "raw", cwd=folder).status in (0, 1)
+    moved(judged_examples, folder)
+    shutil.rmtree(folder / "curated" / "verdicts")
+    corpus = Corpus.open(folder / "curated")
     for text in (LOOSE, STRICT):
-        name = text.split()[1]
-        (folder / f"{name}.yaml").write_text(text)
-        assert curate("select", "--policy", f"{name}.yaml", cwd=folder).status == 0
-        arguments = ("export", "--selection", name, "--format", "verl", "-o", f"{name}-rows", "--val-fraction", "0.2")
-        assert curate(*arguments, cwd=folder).status == 0
+        (folder / "policy.yaml").write_text(text)
+        name = select_by_policy(corpus, load_policy(str(folder / "policy.yaml")), picture_hash=lambda _: None).path.stem
+        export(corpus, "verl", folder / f"{name}-rows", ExportOptions(selection=name, val_fraction=0.2))
     return folder
 
 
@@ -61,7 +64,9 @@ def test_two_selections_of_the_examples(place: Path) -> None:
     text = curate("diff", "loose", "strict", cwd=place).out
     assert f"= {found['kept']['a']} + 0 in - 5 out" in text
     assert "vqa/queries.jsonl:3: B: it has 6 words" in text
-    assert "rules.short_text.when" in text
+    assert (
+        text.index("What changed, by rule") < text.index("Where the policies differ") < text.index("rules.short_text")
+    )
 
 
 def test_two_exports_and_an_export_beside_a_selection(place: Path) -> None:
@@ -98,6 +103,10 @@ def test_the_same_twice_is_said_to_be_the_same(place: Path) -> None:
         (("broken.parquet", "strict"), "broken.parquet cannot be read as decisions"),
         (("raw", "strict"), "raw is a directory and a selection of curated; write ./raw or curated#raw"),
         (("", "strict"), "is no selection of curated"),
+        (("x" * 300, "strict"), "is no selection of curated"),
+        (("x" * 300 + "#loose", "strict"), "is no corpus"),
+        (("x" * 300 + ".parquet", "strict"), "is no selection of curated"),
+        (("loose", "strict", "--corpus", "y" * 300), "is no corpus"),
     ],
 )
 def test_what_cannot_be_compared_is_a_sentence_with_status_2(
@@ -236,6 +245,93 @@ def test_the_counts_are_those_of_going_through_the_samples_one_by_one(
     )
     changed = Counter(s.source for s, x, y in zip(SAMPLES, a, b, strict=True) if x != y)
     assert by_source == changed
+
+
+def test_few_fields_of_policies_are_shown_after_the_samples_and_all_are_in_json(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "curated", [caption("A.", row=1)])
+    for name in ("a", "b"):
+        decide(corpus, name, [{"id": next(corpus.samples(corpus.shards()[0])).id, "kept": True}])
+        rules = [{"name": f"r{n}", "when": f"text_words < {ord(name)}", "basis": f"{name} says so"} for n in range(20)]
+        account = {"policy": {"name": name, "description": f"Policy {name}", "rules": rules}}
+        (corpus.path / "decisions" / f"{name}.json").write_text(json.dumps(account))
+    assert len(compared(tmp_path, "a", "b")["settings"]) == 42
+    text = curate("diff", "a", "b", cwd=tmp_path).out
+    assert text.count(".when") + text.count("\nname ") == 12
+    assert "says so" not in text
+    assert "Policy a" not in text
+    assert "and 30 more field(s); --json has all of them" in text
+
+
+@pytest.mark.parametrize("spill", [1, 10**6])
+def test_an_export_is_read_once_whatever_the_parts(
+    place: Path, spill: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(Corpus.open(place / "curated"), "jsonl", tmp_path / "lines", ExportOptions(selection="loose"))
+    lines = (tmp_path / "lines/train.jsonl").read_text().splitlines()
+    (tmp_path / "lines/train.json").write_text("  [" + ",\n".join([*lines, lines[0]]) + "]")  # one of them twice
+    described = json.loads((tmp_path / "lines/export.json").read_text())
+    described["files"] = [{"path": "train.json", "split": "train", "rows": len(lines) + 1}]
+    (tmp_path / "lines/export.json").write_text(json.dumps(described))
+    whole = diff(str(tmp_path / "lines"), "strict", corpus=place / "curated")
+    read: list[Path] = []
+    original = exported._records
+
+    def noted(path: Path, file: Any) -> Any:
+        read.append(path)
+        return original(path, file)
+
+    monkeypatch.setattr(exported, "_records", noted)
+    monkeypatch.setattr(module, "PART_ROWS", 5)
+    monkeypatch.setattr(sides, "_SPILL_ROWS", spill)
+    assert diff(str(tmp_path / "lines"), "strict", corpus=place / "curated") == whole
+    assert len(read) == 1
+    assert (whole["kept"]["a"], whole["rows"]["a"]) == (len(lines), len(lines) + 1)
+
+
+def test_a_json_array_is_streamed(tmp_path: Path) -> None:
+    path = tmp_path / "train.json"
+    with path.open("wb") as file:
+        file.write(b"[")
+        for number in range(40):
+            file.write(b"," * bool(number) + json.dumps({"id": f"{number:064x}", "text": "x" * 2**20}).encode())
+        file.write(b"]")
+    tracemalloc.start()
+    ids = [name for batch, _ in exported.id_batches(path) for name in batch.to_pylist()]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert ids == [f"{number:064x}" for number in range(40)]
+    assert peak < 12 * 2**20
+    for content, words in (
+        ("{}", "is no list of records"),
+        ('[{"id": "a"}, {', "cannot be read as a file of an export"),
+    ):
+        path.write_text(content)
+        with pytest.raises(UserError, match=words):
+            list(exported.id_batches(path))
+
+
+def test_columns_of_other_types_are_compared_or_named(tmp_path: Path) -> None:
+    samples = [caption(f"Caption {number}.", row=number) for number in range(1, 5)]
+    a, b = (make_corpus(tmp_path / name, samples, per_shard=2) for name in "ab")
+    for corpus in (a, b):
+        write_signals(corpus)
+    first, second = (a.facts_shard("signals", shard) for shard in a.shards())
+    # A newer version measures one more column, and another type.
+    pl.read_parquet(first).with_columns(pl.col("text_words").cast(pl.Float64), newer=pl.lit(1)).write_parquet(first)
+    pl.read_parquet(second).with_columns(modality=pl.lit(3), text_chars=pl.lit(81)).write_parquet(second)
+    for shard in b.shards():
+        path = b.facts_shard("signals", shard)
+        pl.read_parquet(path).with_columns(
+            newer=pl.lit(1), text_language=pl.lit(7), image_phashes=pl.col("image_phashes").cast(pl.List(pl.Int64))
+        ).write_parquet(path)
+    found = compared(tmp_path, "a", "b")
+    columns = {entry["column"]: (entry["samples"], entry["how"]) for entry in found["columns"]}
+    assert columns == {"newer": (2, {"new": 2}), "text_chars": (2, {"lower": 2})}
+    assert found["columns_not_compared"] == [
+        {"table": "signals", "column": "text_language", "a": "String", "b": "Int32"},
+        {"table": "signals", "column": "modality", "a": "Int32 or String", "b": "String"},
+    ]
+    assert "Int32 or String" in curate("diff", "a", "b", cwd=tmp_path).out
 
 
 JSON = st.recursive(

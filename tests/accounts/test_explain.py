@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from support.cli import curate
-from support.ingesting import EXAMPLES
+from inside import curate
+from judged import moved
 
 POLICY = """\
 name: strict
@@ -25,13 +26,11 @@ WITHOUT_ANSWER = "vqa/queries.jsonl:18"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(judged_examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with raw/, a judged corpus curated/, a selection by policy, and exports/verl and exports/jsonl."""
     folder = tmp_path_factory.mktemp("explained")
-    shutil.copytree(EXAMPLES, folder / "raw")
+    moved(judged_examples, folder)
     (folder / "policy.yaml").write_text(POLICY)
-    judged = ("score", "raw", "--judge", "--judge-url", "demo", "--declare-deidentified", "dicom")
-    assert curate(*judged, cwd=folder).status in (0, 1)
     assert curate("select", "--policy", "policy.yaml", cwd=folder).status == 0
     for name in ("verl", "jsonl"):
         assert curate("export", "--format", name, cwd=folder).status == 0
@@ -143,6 +142,8 @@ def test_the_corpus_of_an_export_is_found_from_elsewhere(place: Path, tmp_path: 
         ("", "no sample of curated comes from"),
         (":", "no sample of curated comes from"),
         ("a" * 65, "no sample of curated comes from"),
+        ("x" * 300, "no sample of curated comes from"),
+        ("x" * 300 + ":7", "no sample of curated comes from"),
     ],
 )
 def test_what_means_nothing_is_a_sentence_with_status_2(place: Path, what: str, sentence: str) -> None:
@@ -180,6 +181,17 @@ def test_exports_that_are_gone_or_replaced_are_said_to_be(place: Path, tmp_path:
     text = told(tmp_path, "case-reports/cases.jsonl:1")
     assert f"replaced since by an export of another corpus ({tmp_path / 'another'})" in text
     assert "is gone: it was moved or deleted" in text
+
+
+def test_hashes_are_short_on_the_terminal_and_whole_as_json(place: Path) -> None:
+    text = told(place, "vqa/queries.jsonl:1")
+    sample = story(place, "vqa/queries.jsonl:1")["sample"]
+    assert not re.search(r"(?<![/0-9a-f])[0-9a-f]{64}(?!\.)", text)
+    assert f"Sample {sample['id'][:12]}…" in text
+    assert sample["pictures"][0]["path"] in text
+    stored = story(place, "dicom/nm-whole-body.dcm")["sample"]["pictures"][0]
+    assert re.search(r"[0-9a-f]{60}", stored["path"])  # the name of a file stays what it is
+    assert stored["path"] in told(place, "dicom/nm-whole-body.dcm")
 
 
 def test_narrow_terminals_lose_nothing(place: Path) -> None:

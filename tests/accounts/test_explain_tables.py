@@ -10,7 +10,8 @@ from typing import Any
 
 import polars as pl
 import pytest
-from support.cli import COMMAND, curate
+from inside import curate
+from support.cli import COMMAND
 from support.measured import caption, conversation, make_corpus, stored, write_signals, write_verdicts
 from support.pictures import distinct
 
@@ -66,7 +67,7 @@ def test_duplicates_are_told_from_both_ends(corpus: Corpus) -> None:
     assert kept["decisions"][0]["copies"] == 2
     text = curate("explain", first.id, "--corpus", corpus.path).out
     assert "dedup: kept, 2 times" in text
-    assert f"it is kept in place of: {third.id} (made.jsonl:3)" in text
+    assert f"it is kept in place of: {third.id[:12]}… (made.jsonl:3)" in text
 
 
 def test_decisions_of_an_earlier_version_have_no_copies(corpus: Corpus) -> None:
@@ -85,14 +86,31 @@ def test_contamination_and_rollouts_are_shown_whatever_their_columns(corpus: Cor
     first, second, *_ = samples_of(corpus)
     (corpus.path / "contamination").mkdir()
     hit = {"id": first.id, "benchmark": "vqa-rad", "benchmark_row": "test.parquet:7", "kind": "image", "later": [1, 2]}
-    pl.DataFrame([hit]).write_parquet(corpus.path / "contamination" / "hits.parquet")
+    more = {
+        "how": "near",
+        "distance": 3,
+        "similarity": 0.97,
+        "picture_sha256": "ab" * 32,
+        "sample_text": "A chest film.",
+    }
+    pl.DataFrame([hit | more]).write_parquet(corpus.path / "contamination" / "hits.parquet")
+    gone = {"id": first.id, "kept": False, "rule": "contaminated_image", "related": "vqa-rad:test.parquet:7"}
+    decide(corpus, "clean", [gone])
+    decide(corpus, "other", [gone | {"related": "slake:train.json:1"}])
+    decide(corpus, "small", [gone | {"rule": "too_small", "related": None}])
+    decide(corpus, "whole", [gone | {"kept": True, "rule": None, "related": None}])
     folder = corpus.path / "rollouts" / "base"
     folder.mkdir(parents=True)
     pl.DataFrame([{"id": second.id, "rollout_k": 8, "rollout_correct": 3}]).write_parquet(folder / "part-00000.parquet")
-    assert story(corpus, first.id)["contamination"] == [{k: v for k, v in hit.items() if k != "id"}]
+    told = {"dropped_in": ["clean"], "kept_in": ["whole"]}
+    assert story(corpus, first.id)["contamination"] == [{k: v for k, v in (hit | more | told).items() if k != "id"}]
     assert story(corpus, second.id)["rollouts"] == {"base": {"rollout_k": 8, "rollout_correct": 3}}
     text = curate("explain", first.id, "--corpus", corpus.path).out
-    assert "vqa-rad test.parquet:7: kind image, later 1, 2" in text
+    shown = "it shows the picture of vqa-rad test.parquet:7 (nearly the same, 3 of 64 bits apart, correlation 0.97)"
+    assert shown in text
+    assert "dropped for this benchmark in: clean" in text
+    assert "kept all the same in: whole" in text
+    assert "abab" not in text
     assert "base: k 8, correct 3" in curate("explain", second.id, "--corpus", corpus.path).out
 
 
@@ -174,6 +192,9 @@ def test_derived_samples_know_their_parent_and_parents_their_children(corpus: Co
     )
     mention = conversation("And here?", "A knee.", meta={"note": f"not made from {second.id}"}, row=2)
     derived = make_corpus(tmp_path / "derived", [child, mention])
+    derived.record("judge", parameters={"endpoint": "x" * 300, "corpus": "y" * 300, "input": str(corpus.path)})
+    assert story(derived, child.id)["parent"]["corpus"] is None  # only the step that derived it names its corpus
+    derived.record("convert", parameters={"corpus": "z" * 300})
     derived.record("convert", parameters={"corpus": str(corpus.path)})
     parent = story(derived, child.id)["parent"]
     assert (parent["id"], parent["place"], parent["corpus"]) == (first.id, "made.jsonl:1", str(corpus.path))

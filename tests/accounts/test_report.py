@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from inside import curate
 from report_corpus import HOSTILE, SECRET, dress, drop, keep, made, rows_of, write_decisions
 from report_page import Page
-from support.cli import curate
-from support.corpora import make_corpus, texts
+from support.corpora import texts
+from support.measured import caption, make_corpus, write_signals
 
-from curate.corpus import Corpus
+from curate.corpus import Corpus, Origin
 
 
 def report(corpus: Path, *arguments: str, status: int = 0) -> tuple[Page, Any]:
@@ -76,6 +79,7 @@ def test_every_stage_is_told(reported: tuple[Page, Any]) -> None:
     for anchor, expected in sections.items():
         text = page.section(anchor).replace("\u00a0", " ")
         assert [words for words in expected if words not in text] == [], anchor
+    assert "path-vqa" not in page.source  # another policy compared the data with it
 
 
 def test_thresholds_are_in_the_words_of_the_charts(reported: tuple[Page, Any]) -> None:
@@ -137,6 +141,63 @@ def test_names_of_rejected_dicom_files_are_not_shown(tmp_path: Path) -> None:
     assert "a.png" not in page.source
 
 
+def test_a_reject_is_named_only_where_its_name_cannot_be_a_patients(tmp_path: Path) -> None:
+    samples = [caption(f"Film {n} of a chest.", source="films", row=n + 1) for n in range(2)]
+    corpus = make_corpus(tmp_path / "curated", samples)
+    (corpus.path / "rejects").mkdir()
+    rejects = [
+        {"file": "scans/SMITH_JACK.001", "row": 0, "reason": "truncated", "message": "it is cut off"},
+        {"file": "scans/SMITH_JACK.txt", "row": 0, "reason": "no_text", "message": "it is empty"},
+        {"file": "notes/SMITH_JACK.docx", "row": 0, "reason": "unknown_kind", "message": "nothing reads it"},
+        {"file": "films/list.jsonl", "row": 3, "reason": "no_picture", "message": "'SMITH_JACK.001' is no picture"},
+        {"file": "films/list.jsonl", "row": 4, "reason": "missing_image", "message": "'knee.png' does not exist"},
+    ]
+    (corpus.path / "rejects" / "part-00000.jsonl").write_text("\n".join(map(json.dumps, rejects)))
+    page, _ = report(corpus.path)
+    assert "SMITH" not in page.source
+    assert "films/list.jsonl:4: 'knee.png' does not exist" in page.section("funnel")
+    assert all(entry["reason"] in page.section("funnel") for entry in rejects)
+
+
+def test_a_subset_that_may_be_called_like_a_patient_is_a_number(tmp_path: Path) -> None:
+    name, second = "DOE^JANE", "ROE^RICHARD"
+    samples = [
+        caption("A chest.", source=name, row=1, privacy="identified"),
+        caption("A knee.", source=name, row=2),
+        caption("A hand.", source="films", row=3),
+        caption("A hip.", source=second, row=4, privacy="identified"),
+    ]
+    samples[1] = replace(samples[1], origin=Origin(f"{name}/notes.jsonl", 2))
+    corpus = make_corpus(tmp_path / "curated", samples)
+    write_signals(corpus)
+    rows = [drop(sample.id, "subset", f"its subset {sample.source} fails") for sample in samples]
+    rules = [{"name": "mine", "when": f"source = '{name}'", "reason": "no", "basis": f"as {name} asked"}]
+    account = {
+        "policy": {"name": "p", "description": f"Without {name}.", "rules": rules, "subsets": {"min_pass_share": 0.7}},
+        "stages": {
+            "subsets": {"subsets": [{"source": name, "decision": "drop", "sentence": f"{name}: 1 of 9 pass"}]},
+            "mixture": {
+                "parts": [{"name": name, "share_asked": 1.0}],
+                "limited_by": name,
+                "notes": [f"{name} is small"],
+            },
+            "contamination": {"note": f"{name} was compared"},
+        },
+    }
+    write_decisions(corpus, "p", rows, account)
+    corpus.record("score", parameters={"input": f"raw/{name}", "only": [second]})
+    page, _ = report(corpus.path)
+    assert not [word for word in ("DOE", "JANE", "ROE", "RICHARD") if word in page.source]
+    for anchor in ("funnel", "rules", "dropped", "subsets", "mixture", "contamination", "provenance"):
+        assert "subset 1 (name withheld)" in page.section(anchor), anchor
+    assert "subset 2 (name withheld)" in page.section("funnel")
+    declared = account | {"policy": account["policy"] | {"declare_deidentified": [name, second]}}
+    write_decisions(corpus, "p", rows, declared)
+    page, _ = report(corpus.path)
+    assert name in page.section("funnel")
+    assert "name withheld" not in page.source
+
+
 def test_without_a_selection_it_is_about_the_corpus(tmp_path: Path) -> None:
     corpus = made(tmp_path / "curated", 12)
     page, summary = report(corpus.path)
@@ -162,6 +223,13 @@ def test_stages_that_are_not_in_the_policy(tmp_path: Path) -> None:
     page, _ = report(corpus.path)
     for anchor in ("subsets", "duplicates", "contamination", "mixture"):
         assert "ot part of this policy" in page.section(anchor)
+    (corpus.path / "contamination").mkdir()
+    hits = {"id": [decisions[0]["id"]] * 2, "benchmark": ["slake"] * 2, "kind": ["image", "question"]}
+    pl.DataFrame(hits).write_parquet(corpus.path / "contamination" / "hits.parquet")
+    page, _ = report(corpus.path)
+    assert "Not part of this policy" in page.section("contamination")
+    assert "knows 2 hits that other policies found" in page.section("contamination")
+    assert "slake" not in page.source
     assert "No rule dropped anything." in page.section("rules")
 
 
@@ -182,11 +250,20 @@ def test_the_newest_selection_or_the_one_that_is_named(tmp_path: Path) -> None:
     rows = [keep(row["id"]) for row in rows_of(corpus)]
     write_decisions(corpus, "first", rows)
     write_decisions(corpus, "second", [drop(rows[0]["id"], "where", "no"), *rows[1:]])
-    (corpus.path / "decisions" / "first.parquet").touch()
+    os.utime(corpus.path / "decisions" / "first.parquet", (2e9, 2e9))
     assert report(corpus.path)[1]["selection"] == "first"
     page, summary = report(corpus.path, "--selection", "second")
     assert (summary["selection"], summary["kept"], summary["other_selections"]) == ("second", 11, ["first"])
     assert page.all("h1")[0].text == "second"
+    # A selection by a policy comes before those that exports make by themselves, unless one has replaced it.
+    write_decisions(corpus, "second", rows, {"policy_sha256": "ab"})
+    corpus.record("select", parameters={"selection": "second", "policy_sha256": "ab"})
+    summary = report(corpus.path)[1]
+    assert (summary["selection"], summary["chosen"]) == ("second", "the newest of curate select")
+    assert "selection second (the newest of curate select)" in curate("report", corpus.path, cwd=tmp_path).err
+    write_decisions(corpus, "second", rows, {"policy_sha256": "cd"})
+    os.utime(corpus.path / "decisions" / "second.parquet", (1e9, 1e9))
+    assert report(corpus.path)[1]["selection"] == "first"
 
 
 def test_the_same_seed_draws_the_same_whatever_the_shards(tmp_path: Path) -> None:
@@ -209,6 +286,12 @@ def test_a_report_is_replaced_and_nothing_else_is(tmp_path: Path) -> None:
         ran = curate("report", corpus.path, "-o", path)
         assert (ran.status, path.read_bytes()) == (2, content)
         assert "is no report of curate" in ran.err
+    os.mkfifo(tmp_path / "pipe.html")
+    ran = curate("report", corpus.path, "-o", tmp_path / "pipe.html")
+    assert (ran.status, "is no regular file" in ran.err) == (2, True)
+    assert (tmp_path / "pipe.html").is_fifo()
+    ran = curate("report", corpus.path, "-o", tmp_path / ("x" * 300))
+    assert (ran.status, "cannot be written" in ran.err) == (2, True)
     ran = curate("report", corpus.path, "-o", tmp_path)
     assert (ran.status, "is a directory" in ran.err) == (2, True)
     ran = curate("report", corpus.path, "-o", corpus.path / "samples" / "x.html")

@@ -1,21 +1,27 @@
-"""The whole way on the examples: raw files, the demo judge, an export, and a report on it."""
+"""The whole way on the examples: raw files, the demo judge, exports, and a report on them."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pytest
+from inside import curate
+from judged import moved
+from report_corpus import drop, keep, made, rows_of, write_decisions
 from report_page import Page
-from support.cli import curate
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "raw"
+from curate.accounts.report import write_report
+from curate.accounts.report.exported import exports_of
+from curate.accounts.report.selection import open_selection
+from curate.corpus import Corpus
+from curate.exports import FORMATS, ExportOptions, export
 
 
-def test_from_raw_files_to_the_page(tmp_path: Path) -> None:
+def test_from_raw_files_to_the_page(judged_examples: Path, tmp_path: Path) -> None:
+    moved(judged_examples, tmp_path)
     corpus, output = tmp_path / "curated", tmp_path / "report.html"
-    assert (
-        curate("score", EXAMPLES, "-o", corpus, "--judge", "--judge-url", "demo").status == 1
-    )  # some rows are rejected
-    exported = curate("export", corpus, "--format", "image-caption", "-o", tmp_path / "captions", "--json").json()
+    exported = export(Corpus.open(corpus), "image-caption", tmp_path / "captions").as_dict()
     ran = curate("report", corpus, "-o", output, "--json")
     assert ran.status == 0, ran.err
     summary, page = ran.json(), Page(output.read_text())
@@ -36,26 +42,74 @@ def test_from_raw_files_to_the_page(tmp_path: Path) -> None:
     assert str(tmp_path) not in page.source
 
 
-def test_an_export_that_is_gone(tmp_path: Path) -> None:
-    corpus = tmp_path / "curated"
-    assert curate("score", EXAMPLES / "vqa", "-o", corpus).status == 0
-    assert curate("export", corpus, "--format", "jsonl", "-o", tmp_path / "out").status == 0
-    (tmp_path / "out" / "export.json").unlink()
-    assert curate("report", corpus, "-o", tmp_path / "report.html").status == 0
-    assert "not there any more" in Page((tmp_path / "report.html").read_text()).section("funnel")
+@pytest.fixture(scope="module")
+def exported(judged_examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """The examples in every format, with a validation split, each by its own selection."""
+    folder = tmp_path_factory.mktemp("exported")
+    moved(judged_examples, folder)
+    corpus = Corpus.open(folder / "curated")
+    for name in FORMATS:
+        export(corpus, name, folder / name, ExportOptions(val_fraction=0.3))
+    return Corpus.open(corpus.path)
 
 
-def test_an_export_from_before_the_selection_changed(tmp_path: Path) -> None:
-    corpus = tmp_path / "curated"
-    assert curate("score", EXAMPLES / "case-reports", "-o", corpus).status == 0
-    assert curate("export", corpus, "--format", "jsonl", "-o", tmp_path / "all").status == 0
-    where = ("--where", "image_count > 1")
-    later = curate("export", corpus, "--format", "jsonl", "-o", tmp_path / "some", *where, "--json").json()
-    assert 0 < later["written"] < later["total"]
-    ran = curate("report", corpus, "-o", tmp_path / "report.html", "--json")
-    page = Page((tmp_path / "report.html").read_text())
-    assert ran.json()["exported"] == later["written"]
-    assert "made before the selection was changed" in page.section("funnel")
-    assert "in jsonl (all)" not in page.section("funnel")
-    assert "in jsonl (some)" in page.section("funnel")
-    assert "where" in page.section("rules")
+@pytest.mark.parametrize("name", list(FORMATS))
+def test_the_rows_of_every_format_are_known_to_be_those_of_the_decisions(exported: Corpus, name: str) -> None:
+    selection = open_selection(exported, name)
+    assert [(found.state, found.countable) for found in exports_of(exported, selection)] == [("there", True)]
+
+
+def test_an_export_is_one_of_these_decisions_only_by_its_ids(tmp_path: Path) -> None:
+    """The same counts of other samples, and other copies of the same, are an earlier selection."""
+    corpus = made(tmp_path / "curated", 30)
+    ids = [row["id"] for row in rows_of(corpus) if row["privacy"] != "identified"]
+    hidden = [row["id"] for row in rows_of(corpus) if row["privacy"] == "identified"]
+    policy = {"name": "mine"}
+
+    def decide(gone: str, twice: str) -> None:
+        rows = [
+            drop(i, "where", "no") if i in (gone, *hidden) else keep(i, 2 if i == twice else 1)
+            for i in (row["id"] for row in rows_of(corpus))
+        ]
+        write_decisions(corpus, "mine", rows, {"policy": policy})
+
+    everything = ExportOptions(val_fraction=0.0, min_score=0.0, ignore_rules=("near_blank",))
+    export(corpus, "jsonl", tmp_path / "auto", everything)
+    marker = json.loads((tmp_path / "auto/export.json").read_text())
+    lines = {json.loads(line)["id"]: line for line in (tmp_path / "auto/train.jsonl").read_text().splitlines()}
+    rows = [lines[i] for i in ids[1:]]
+    (tmp_path / "auto/train.jsonl").write_text("\n".join([*rows, rows[5]]))  # ids[6] twice
+    (tmp_path / "auto/export.json").write_text(json.dumps(marker))
+    corpus = Corpus.open(corpus.path)
+    step = corpus.info.steps[-1]
+    corpus.record(
+        "export",
+        parameters={**step.parameters, "selection": "mine"},
+        counts={**step.counts, "kept": len(ids) - 1, "dropped": {"where": 1 + len(hidden)}, "written": len(ids) - 1},
+        hashes=step.hashes,
+    )
+    states = {}
+    for name, gone, twice in (("same", 0, 6), ("another", 1, 6), ("copies", 0, 7)):
+        decide(ids[gone], ids[twice])
+        found = exports_of(corpus, open_selection(corpus, "mine"))
+        states[name] = [(one.state, one.countable) for one in found]
+    assert states == {"same": [("there", True)], "another": [("earlier", False)], "copies": [("earlier", False)]}
+    summary = write_report(corpus, tmp_path / "report.html", selection="mine")
+    assert summary.exported == 0
+    assert "made before the selection was changed" in Page((tmp_path / "report.html").read_text()).section("funnel")
+
+
+def test_exports_that_are_gone_overwritten_or_damaged(exported: Corpus) -> None:
+    folder = exported.path.parent
+
+    def state(name: str) -> str:
+        return exports_of(exported, open_selection(exported, name))[0].state
+
+    (folder / "jsonl/train.jsonl").write_bytes(b"{")
+    marker = json.loads((folder / "verl/export.json").read_text())
+    marker["files"][0]["samples"] = "0" * 64
+    (folder / "verl/export.json").write_text(json.dumps(marker))
+    (folder / "interleaved/export.json").unlink()
+    assert [state(name) for name in ("jsonl", "verl", "interleaved")] == ["unreadable", "overwritten", "gone"]
+    write_report(exported, folder / "report.html", selection="jsonl")
+    assert "its files cannot be read" in Page((folder / "report.html").read_text()).section("funnel")

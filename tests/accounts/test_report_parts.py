@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,17 +17,30 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from report_corpus import dress, keep, made, picture, rows_of, write_decisions
+from report_corpus import dress, drop, keep, made, picture, rows_of, write_decisions
 from report_page import Page
-from support.measured import caption, make_corpus, stored
+from support.measured import (
+    GOOD_VERDICT,
+    SIGNALS,
+    caption,
+    make_corpus,
+    stored,
+    write_signals,
+    write_verdicts,
+)
 
+import curate.accounts.report as report_module
 from curate.accounts.report import write_report
+from curate.accounts.report.charts import histogram
 from curate.accounts.report.histogram import Histogram, choose_axis
 from curate.accounts.report.markup import harmless, shortened, tag
 from curate.accounts.report.rejected import UNKNOWN, Rejected
 from curate.accounts.report.tally import draw
 from curate.accounts.report.thresholds import Threshold, rule_thresholds
 from curate.accounts.report.thumbnails import Thumbnails
+from curate.select.facts import VERDICT_COLUMNS
+from curate.select.policy import Policy
+from curate.select.policy_rules import policy_rules
 from curate.select.rules import Rule, builtin_rules
 
 numbers = st.floats(allow_nan=True, allow_infinity=True, width=64) | st.integers(-(10**9), 10**9).map(float)
@@ -161,6 +177,108 @@ def test_many_subsets_rules_and_values_make_no_large_page(tmp_path: Path) -> Non
     assert len(summary.dropped) == 400
     assert summary.bytes < 500_000
     Page((tmp_path / "report.html").read_text()).check()
+
+
+def test_pictures_and_texts_together_are_within_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = made(tmp_path / "curated", 40)
+    dress(corpus)
+    whole = write_report(corpus, tmp_path / "whole.html", examples=24)
+    text = len(re.sub(r"data:image/webp[^\"]*", "", (tmp_path / "whole.html").read_text()).encode())
+    for bound in (whole.bytes - 20_000, text + 2_000, text - 10_000):
+        monkeypatch.setattr(report_module, "LARGEST", bound)
+        summary = write_report(corpus, tmp_path / "report.html", examples=24)
+        assert summary.bytes <= bound
+        assert summary.pictures + summary.pictures_left_out == whole.pictures
+        page = Page((tmp_path / "report.html").read_text())
+        page.check()
+        assert (summary.pictures == 0) == (bound < text + 2_000 or summary.pictures == 0)
+    assert summary.pictures == 0
+
+
+def test_only_rules_of_one_comparison_are_shaded() -> None:
+    policy = Policy.model_validate(
+        {
+            "name": "p",
+            "rules": [
+                {"name": "alone", "when": "text_words < 5", "reason": "r"},
+                {"name": "turned", "when": "not (text_words >= 3)", "reason": "r"},
+                {"name": "both", "when": "text_words < 9 and image_entropy < 3", "reason": "r"},
+                {"name": "either", "when": "text_words < 7 or image_entropy < 2", "reason": "r"},
+                {"name": "of_some", "when": "text_words < 8", "reason": "r", "kinds": ["query"]},
+                {"name": "of_one", "when": "text_words < 6", "reason": "r", "sources": ["films"]},
+            ],
+        }
+    )
+    columns = {**VERDICT_COLUMNS, **{name: kind for name, kind in pl.Schema(SIGNALS).items() if name != "id"}}
+    columns |= dict.fromkeys(("kind", "source", "license", "query_type", "privacy"), pl.String())
+    found = {t for rule in policy_rules(policy, columns).all for t in rule_thresholds(rule) if t.column == "text_words"}
+    assert {t.rule for t in found if not t.part} == {"alone", "turned"}
+    assert {t.rule for t in found if t.part} == {"both", "either", "of_some", "of_one"}
+    data = Histogram(choose_axis(np.arange(0.0, 20), whole=True))
+    data.add(np.arange(0.0, 20), np.zeros(20, np.int8))
+
+    def drawn(*rules: str) -> str:
+        return histogram(data, [t for t in found if t.rule in rules], "words", decided=True)
+
+    assert 'class="shaded"' in drawn("alone")
+    assert 'class="threshold"' in drawn("alone")
+    assert 'class="shaded"' not in drawn("both", "of_some")
+    assert drawn("both", "of_some").count('class="threshold part"') == 2
+
+
+_SAME_TWICE = """
+import json, sys
+from pathlib import Path
+from curate.accounts.diff import diff
+from curate.accounts.report import write_report
+from curate.corpus import Corpus
+corpus = Corpus.open(Path(sys.argv[1]))
+write_report(corpus, Path(sys.argv[2]), selection="b")
+for pair in (("a", "b"), (sys.argv[1], sys.argv[3])):
+    print(json.dumps(diff(*pair, corpus=corpus.path)))
+"""
+
+
+def test_as_many_threads_as_you_like_give_the_same(tmp_path: Path) -> None:
+    corpora = []
+    for name in ("one", "two"):
+        samples = [
+            caption(
+                f"Film {n}.", source=f"s{n % 40}", row=n + 1, license=f"l{n % 30}" if name == "one" else f"m{n % 30}"
+            )
+            for n in range(1200)
+        ]
+        corpora.append(make_corpus(tmp_path / name, samples, per_shard=500))
+        changes = {s.id: {"modality": f"{name}{n % 50}", "text_letters": n / 7} for n, s in enumerate(samples)}
+        write_signals(corpora[-1], changes)
+        write_verdicts(
+            corpora[-1], {s.id: {**GOOD_VERDICT, "judge_score": (n % 47) / 9.1} for n, s in enumerate(samples)}
+        )
+    ids = [row["id"] for row in rows_of(corpora[0])]
+    for name, shift in (("a", 0), ("b", 7)):
+        rows = [drop(i, f"rule_{(n + shift) % 20}", f"reason {n}") if n % 3 else keep(i) for n, i in enumerate(ids)]
+        write_decisions(corpora[0], name, rows)
+    outcomes = []
+    for threads in ("1", "3"):
+        page = tmp_path / f"{threads}.html"
+        arguments = [sys.executable, "-c", _SAME_TWICE, str(corpora[0].path), str(page), str(corpora[1].path)]
+        env = {**os.environ, "POLARS_MAX_THREADS": threads}
+        ran = subprocess.run(arguments, env=env, capture_output=True, check=True)
+        outcomes.append((page.read_bytes(), ran.stdout))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_places_of_rejects_are_found_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = made(tmp_path / "curated", 20, per_shard=3)
+    (corpus.path / "rejects").mkdir()
+    reject = {"file": "made.jsonl", "row": 99, "reason": "bad_json", "message": "it ends too early"}
+    (corpus.path / "rejects" / "part-00000.jsonl").write_text(json.dumps(reject))
+    asked: list[int] = []
+    found = Rejected.places.fget
+    assert found is not None
+    monkeypatch.setattr(Rejected, "places", property(lambda self: asked.append(1) or found(self)))
+    write_report(corpus, tmp_path / "report.html")
+    assert len(asked) == 1
 
 
 _FIELDS = (

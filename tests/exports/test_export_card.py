@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 from hypothesis import given
@@ -18,8 +19,13 @@ from support.ingesting import EXAMPLES
 from support.measured import caption, make_corpus, query, stored, write_signals
 from support.pictures import distinct
 
-from curate.exports import FORMATS
+from curate.corpus import Corpus
+from curate.exports import FORMATS, ExportOptions, export
+from curate.exports.card import _privacy
+from curate.exports.card_commands import preset_of
+from curate.exports.card_counts import Counts
 from curate.exports.card_header import header, size_category
+from curate.select import Decisions, load_policy, select_by_policy
 
 HOSTILE = "a\"b'c: d\n---\n| x | `y` <script>\x1b[31m {{z}} [link](http://h) # * _ ~ $ \\ &amp; @you"
 
@@ -47,7 +53,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     judged = ("score", "raw", "--judge", "--judge-url", "demo", "--declare-deidentified", "dicom")
     assert curate(*judged, cwd=folder).status in (0, 1)
     for name in FORMATS:
-        assert curate("export", "--format", name, cwd=folder).status == 0
+        export(Corpus.open(folder / "curated"), name, folder / "exports" / name)
     return folder
 
 
@@ -135,6 +141,94 @@ def test_a_selection_by_policy_is_in_it_whole(place: Path, tmp_path: Path) -> No
     assert curate("select", "--policy", "again.yaml", cwd=tmp_path).status == 0
     after = json.loads((tmp_path / "curated/decisions/strict.json").read_text())
     assert after["policy_sha256"] == before["policy_sha256"]
+
+
+def test_the_commands_of_a_selection_by_another_name_and_of_a_preset(place: Path, tmp_path: Path) -> None:
+    corpus_path = tmp_path / "curated"
+    shutil.copytree(place / "curated", corpus_path)
+    shutil.copytree(place / "raw", tmp_path / "raw")
+    (tmp_path / "p.yaml").write_text("name: strict\nrules:\n  - {name: short, when: text_words < 8, reason: short}\n")
+    corpus = Corpus.open(corpus_path)
+    lines = {}
+    for policy, name in (
+        (str(tmp_path / "p.yaml"), "foo"),
+        ("sft", None),
+        ("sft", "bar"),
+        (str(tmp_path / "p.yaml"), None),
+    ):
+        made = select_by_policy(corpus, load_policy(policy), name=name, picture_hash=lambda _: None).path.stem
+        export(corpus, "jsonl", tmp_path / made, ExportOptions(selection=made))
+        _, text = card_of(tmp_path / made)
+        lines[made] = [line for line in text.splitlines() if line.startswith("curate ")], text
+    assert lines["foo"][0] == [
+        "curate select curated --policy strict.yaml --name foo",
+        "curate export curated --format jsonl --selection foo",
+    ]
+    assert lines["sft"][0][0] == "curate select curated --policy sft"
+    assert lines["bar"][0][0] == "curate select curated --policy sft --name bar"
+    assert lines["strict"][0][0] == "curate select curated --policy strict.yaml"
+    assert "The file strict.yaml holds this policy:" in lines["foo"][1]
+    assert "The preset is this policy:" in lines["bar"][1]
+    # What the card says can be typed as it stands, for a file once its text is copied.
+    (tmp_path / "strict.yaml").write_text(lines["foo"][1].split("```yaml\n")[1].split("```")[0])
+    before = (tmp_path / "foo/train.jsonl").read_bytes()
+    for line in lines["foo"][0]:
+        more = ("-o", "again") if "export" in line else ()
+        assert curate(*shlex.split(line)[1:], *more, cwd=tmp_path).status == 0
+    assert (tmp_path / "again/train.jsonl").read_bytes() == before
+
+
+def test_a_preset_that_was_changed_is_a_file(tmp_path: Path) -> None:
+    policy = load_policy("sft")
+    for changes, preset in (({}, "sft"), ({"declare_deidentified": ["a"]}, "sft"), ({"seed": 9}, None)):
+        account = {"policy": policy.model_copy(update=changes).model_dump()}
+        assert preset_of(Decisions(tmp_path / "sft.parquet", 1, 1, account=account)) == preset
+
+
+def test_samples_that_may_identify_someone_are_declared_or_said_not_to_be() -> None:
+    groups = [
+        ("named", "identified", 3),
+        ("DOE", "identified", 2),
+        ("films", "unknown", 5),
+        ("marked", "deidentified", 7),
+    ]
+    counts = Counts(
+        pl.DataFrame(
+            [{"source": s, "license": None, "kind": "query", "privacy": p, "samples": n} for s, p, n in groups],
+            schema_overrides={"license": pl.String},
+        ),
+        [],
+    )
+    told = list(_privacy(counts, ["named", "spare"], ["not_deidentified"]))
+    declared = told.index(
+        "- 3 sample(s) come from DICOM files without such a mark. Whoever made this dataset declared that they "
+        "identify nobody:"
+    )
+    assert told[declared + 1] == "  - named: 3 sample(s)"
+    undeclared = next(n for n, line in enumerate(told) if "NOT declared to identify nobody" in line)
+    assert "- **2 sample(s) come" in told[undeclared]
+    assert told[undeclared].endswith("**: the rule not_deidentified was ignored for:")
+    assert told[undeclared + 1] == "  - DOE: 2 sample(s)"
+    assert "- Also declared, with no such sample in here: spare." in told
+    assert "NOT declared" not in " ".join(_privacy(counts, ["named", "DOE"], []))
+    assert "declared that" not in " ".join(_privacy(counts, [], ["not_deidentified"]))
+
+
+@pytest.mark.parametrize(
+    ("said", "identifier"),
+    [
+        ("CC-BY", None),
+        ("cc by", None),
+        ("Public Domain", None),
+        ("CC-BY-NC", None),
+        ("CC BY 4.0", "cc-by-4.0"),
+        ("CC-BY-SA-3.0", "cc-by-sa-3.0"),
+        ("CC0", "cc0-1.0"),
+    ],
+)
+def test_no_version_of_a_licence_is_invented(said: str, identifier: str | None) -> None:
+    fields = yaml.safe_load(header("jsonl", licenses=[said], languages=[], files=[]).strip("-\n"))
+    assert (fields["license"], fields.get("license_name")) == ((identifier or "other"), None if identifier else said)
 
 
 def test_hostile_sources_and_licences_break_neither_yaml_nor_tables(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from curate.accounts.report.markup import Html, count, shortened, tag
 from curate.accounts.report.shown import Shown
+from curate.accounts.report.subsets import SubsetNames
 from curate.accounts.report.thumbnails import Thumbnail
 from curate.corpus import Turn
 
@@ -22,23 +23,25 @@ _WITHHELD: Final = (
 Pictures = Mapping[str, Thumbnail]
 
 
-def card(shown: Shown, pictures: Pictures, *, note: object = None, hide_reason: bool = False) -> Html:
+def card(
+    shown: Shown, pictures: Pictures, names: SubsetNames, *, note: object = None, hide_reason: bool = False
+) -> Html:
     """A sample. ``note`` stands in place of the decision's reason, which ``hide_reason`` keeps back."""
-    sample = shown.sample
+    sample, subset = shown.sample, shortened(names(shown.sample.source), 60)
     if shown.withheld:
-        place = tag("p", f"{sample.kind} of ", tag("bdi", shortened(sample.source, 60)), class_="place")
+        place = tag("p", f"{sample.kind} of ", tag("bdi", subset), class_="place")
         body: list[Html | None] = [tag("p", _WITHHELD, class_="withheld")]
     else:
         place = tag(
             "p",
-            tag("bdi", shortened(sample.source, 60)),
+            tag("bdi", subset),
             " · ",
-            tag("bdi", shortened(_place(shown), 90)),
+            tag("bdi", shortened(names.cleaned(_place(shown)), 90)),
             class_="place",
         )
         body = [_pictures(shown, pictures), *_texts(shown), _verdict(shown)]
     if note is None and shown.reason:
-        words = "the reason is not shown" if hide_reason else shortened(shown.reason, 300)
+        words = "the reason is not shown" if hide_reason else shortened(names.cleaned(shown.reason), 300)
         note = tag("p", tag("b", f"{shown.rule}: "), words, class_="reason")
     identity = tag("p", tag("code", sample.id[:12]), class_="identity", title=sample.id)
     return tag("article", body, place, note, identity, class_="card kept" if shown.kept else "card dropped")

@@ -21,7 +21,10 @@ _HAIR: Final = 1.5
 
 
 def histogram(data: Histogram, thresholds: Sequence[Threshold], label: str, *, decided: bool) -> Html:
-    """Bars of kept samples with the dropped ones on top, and a dashed line at each threshold."""
+    """Bars of kept samples with the dropped ones on top, and a line at each threshold.
+
+    It is dashed, and nothing is shaded, where the comparison is a part of a rule.
+    """
     drawn = list(thresholds)[:_MOST_THRESHOLDS]
     top = 4 + _LANE * len(drawn)
     base = top + _PLOT
@@ -62,19 +65,20 @@ def _threshold(threshold: Threshold, axis: Axis, text_top: float, base: float) -
     low, high = float(axis.edges[0]), float(axis.edges[-1])
     anchor = "end" if place > _WIDTH * 0.6 else "start"
     words = shortened(f"{threshold.rule} {threshold.sign} {threshold.value:g}", 44)
+    name_class = "threshold part" if threshold.part else "threshold"
     if not low <= value <= high:
         words = f"← {words}" if value < low else f"{words} →"
     x = place + (-4 if anchor == "end" else 4)
     name = tag("text", words, class_="threshold-name", x=f"{x:.1f}", y=text_top + 9, text_anchor=anchor)
     if not low <= value <= high:
         return [name]
-    return [tag("line", class_="threshold", x1=f"{place:.1f}", x2=f"{place:.1f}", y1=text_top + 2, y2=base), name]
+    return [tag("line", class_=name_class, x1=f"{place:.1f}", x2=f"{place:.1f}", y1=text_top + 2, y2=base), name]
 
 
 def _shades(thresholds: Sequence[Threshold], axis: Axis, base: float) -> list[Html]:
-    """The sides on which rules drop, each shaded once."""
+    """The sides on which rules drop by one comparison alone, each shaded once."""
     low, high = float(axis.edges[0]), float(axis.edges[-1])
-    drawn = [(t, _line(t, axis)) for t in thresholds if low <= _line(t, axis) <= high]
+    drawn = [(t, _line(t, axis)) for t in thresholds if not t.part and low <= _line(t, axis) <= high]
     below = [axis.place(value) for threshold, value in drawn if threshold.sign in ("<", "<=")]
     above = [axis.place(value) for threshold, value in drawn if threshold.sign in (">", ">=")]
     wide = _WIDTH - 2 * _SIDE

@@ -43,7 +43,8 @@ def _key(material: Material) -> Html | None:
         return None
     marks = [tag("span", tag("i", class_=name), name) for name in ("kept", "dropped")]
     threshold = tag("span", tag("i", class_="threshold"), "threshold of a rule; it drops on the shaded side")
-    return tag("p", marks, threshold, class_="key")
+    part = tag("span", tag("i", class_="threshold part"), "part of a rule that asks for more than this")
+    return tag("p", marks, threshold, part, class_="key")
 
 
 def _grid(material: Material, measures: list[Measure]) -> Html:

@@ -79,7 +79,9 @@ class Hits:
     shown: list[dict[str, Any]] = field(default_factory=list)
     """Some of them, with every column of the table."""
     there: bool = False
-    """Whether the corpus was compared with benchmarks at all."""
+    """Whether this selection compared its samples with benchmarks."""
+    known: int = 0
+    """Hits that the corpus knows, with the benchmarks of any policy."""
 
     @property
     def ids(self) -> set[str]:
@@ -87,11 +89,16 @@ class Hits:
         return {hit["id"] for hit in self.shown}
 
 
-def find_hits(corpus: Corpus, seed: int) -> Hits:
-    """The hits in ``contamination/hits.parquet``, some of each kind and benchmark drawn at random."""
+def find_hits(corpus: Corpus, selection: Selection | None, seed: int) -> Hits:
+    """The hits with the benchmarks of the selection's policy, some of each kind and benchmark drawn at random.
+
+    The table of the corpus has hits of all samples with all benchmarks that any policy compared them with: of a
+    selection that compared nothing only their number is told.
+    """
     path = corpus.path / "contamination" / "hits.parquet"
+    compared = _compared(selection)
     if not path.exists():
-        return Hits()
+        return Hits(there=compared is not None)
     try:
         schema = pl.read_parquet_schema(path)
         if schema.get("id") != pl.String:
@@ -100,6 +107,10 @@ def find_hits(corpus: Corpus, seed: int) -> Hits:
         for name in ("benchmark", "kind"):
             text = pl.col(name).cast(pl.String).fill_null("unknown") if name in schema else pl.lit("unknown")
             rows = rows.with_columns(text.alias(name))
+        known = int(rows.select(pl.len()).collect().item())
+        if compared is None:
+            return Hits(known=known)
+        rows = rows.filter(pl.col("benchmark").is_in(pl.Series(sorted(compared), dtype=pl.String).implode()))
         grouped = rows.group_by("benchmark", "kind").agg(pl.len(), pl.col("id").n_unique().alias("samples"))
         counts = grouped.sort("benchmark", "kind").collect()
         keys = rows.select("id", "benchmark", "kind").with_row_index("row").collect()
@@ -111,7 +122,21 @@ def find_hits(corpus: Corpus, seed: int) -> Hits:
     except (OSError, pl.exceptions.PolarsError) as error:
         cause = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path} cannot be read ({cause}); run curate select again") from None
-    return Hits([(b, k, n, s) for b, k, n, s in counts.iter_rows()], shown, there=True)
+    return Hits([(b, k, n, s) for b, k, n, s in counts.iter_rows()], shown, there=True, known=known)
+
+
+def _compared(selection: Selection | None) -> set[str] | None:
+    """The benchmarks that a selection compared its samples with; None when its policy asks for no comparison."""
+    if selection is None or not selection.stage("contamination"):
+        return None
+    policy = selection.account.get("policy")
+    gate = policy.get("contamination") if isinstance(policy, dict) else None
+    stage = selection.stage("contamination")
+    for value in (gate.get("benchmarks") if isinstance(gate, dict) else None, stage.get("benchmarks")):
+        named = [part.get("name") for part in value if isinstance(part, dict)] if isinstance(value, list) else []
+        if named:
+            return {name for name in named if isinstance(name, str)}
+    return set()
 
 
 @dataclass(frozen=True)

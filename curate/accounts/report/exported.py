@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
+import numpy as np
+import numpy.typing as npt
 import orjson
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from curate.accounts.exported import data_files, id_batches
 from curate.accounts.report.selection import Selection
-from curate.corpus import Corpus
+from curate.corpus import Corpus, Step, UserError
 from curate.exports.options import FORMATS
 
-State = Literal["there", "gone", "overwritten", "earlier"]
+State = Literal["there", "gone", "overwritten", "earlier", "unreadable"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,8 @@ class Exported:
     skipped: frozenset[str] = field(default_factory=frozenset)
     """Ids of selected samples that could not be written."""
     state: State = "there"
-    """Whether the directory still holds it. ``earlier``: the selection has been made anew since, and is another now."""
+    """Whether the directory still holds it. ``earlier``: the selection has been made anew since, and is another now, so
+    that these are not its rows."""
 
     @property
     def label(self) -> str:
@@ -36,10 +42,8 @@ class Exported:
 
     @property
     def countable(self) -> bool:
-        """Whether it can be told which samples are in it."""
-        if self.format not in FORMATS or self.state in ("earlier", "overwritten"):
-            return False
-        return self.state == "there" or not self.counts.get("skipped")
+        """Whether it is known which samples are in it: those of these decisions, as its rows were found to be."""
+        return self.format in FORMATS and self.state == "there"
 
     @property
     def written(self) -> int:
@@ -68,11 +72,52 @@ def exports_of(corpus: Corpus, selection: Selection | None) -> list[Exported]:
             continue
         directory = Path(str(parameters.get("directory", "")))
         latest.pop(str(directory), None)
-        exported = _exported(directory, str(parameters.get("format")), step.at, step.counts)
+        exported = _exported(directory, str(parameters.get("format")), step)
         if (step.counts.get("kept"), step.counts.get("dropped")) != now:
             exported = replace(exported, state="earlier")
         latest[str(directory)] = exported
-    return list(latest.values())
+    return [_compared(corpus, selection, exported) for exported in latest.values()]
+
+
+def _compared(corpus: Corpus, selection: Selection, exported: Exported) -> Exported:
+    """The same, with a state that says whether its rows are the samples of the decisions, each as often as they say."""
+    if not exported.countable:
+        return exported
+    rows: dict[str, list[npt.NDArray[np.uint64]]] = {"train": [], "val": []}
+    try:
+        for file, split in data_files(exported.directory):
+            for ids, chunk in id_batches(exported.directory / file):
+                # Of a document that is cut into several rows the first is counted.
+                first = ids if chunk is None else ids.filter(pc.equal(chunk, 1))
+                rows.setdefault(split, []).append(_keys(pl.Series(first.cast(pa.string()), dtype=pl.String)))
+    except UserError:
+        return replace(exported, state="unreadable")
+    found = {split: np.sort(np.concatenate(parts or [_NO_KEYS])) for split, parts in rows.items()}
+    asked = [_asked(corpus, selection, exported, number) for number in range(len(corpus.shards()))]
+    keys, copies = (np.concatenate(parts) for parts in zip(*asked, strict=True))
+    once = np.isin(keys, found["val"])  # validation has every sample once
+    train = np.sort(np.repeat(keys[~once], copies[~once]))
+    same = np.array_equal(np.sort(keys[once]), found["val"]) and np.array_equal(train, found["train"])
+    return exported if same else replace(exported, state="earlier")
+
+
+_NO_KEYS: Final = np.empty(0, np.uint64)
+
+
+def _keys(ids: pl.Series) -> npt.NDArray[np.uint64]:
+    """64 bits for every id, by which ids are compared in an eighth of the memory."""
+    keys: npt.NDArray[np.uint64] = ids.hash(seed=11).to_numpy()
+    return keys
+
+
+def _asked(
+    corpus: Corpus, selection: Selection, exported: Exported, number: int
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]:
+    """The samples of a shard that the decisions put into an export, and how often."""
+    kinds = pl.read_parquet(corpus.shards()[number], columns=["kind"])
+    rows = selection.rows(number).select("id", "kept", "copies").hstack(kinds)
+    held = rows.filter(exported.holds(rows))
+    return _keys(held["id"]), held["copies"].to_numpy()
 
 
 def _counts(selection: Selection) -> tuple[int, dict[str, int]]:
@@ -82,14 +127,20 @@ def _counts(selection: Selection) -> tuple[int, dict[str, int]]:
     return int(rows.filter("kept")["len"].sum()), dropped
 
 
-def _exported(directory: Path, format_name: str, at: str, counts: dict[str, Any]) -> Exported:
+def _exported(directory: Path, format_name: str, step: Step) -> Exported:
+    at, counts = step.at, step.counts
     try:
         written = orjson.loads((directory / "export.json").read_bytes())
     except (OSError, orjson.JSONDecodeError):
         return Exported(format_name, directory, at, counts, state="gone")
     same = isinstance(written, dict) and written.get("format") == format_name
-    its_counts = written.get("counts") if same else None
-    if not isinstance(its_counts, dict) or its_counts.get("written") != counts.get("written"):
+    files = written.get("files") if same else None
+    hashes = {
+        file.get("path"): file.get("samples")
+        for file in (files if isinstance(files, list) else [])
+        if isinstance(file, dict)
+    }
+    if not same or hashes != step.hashes:
         return Exported(format_name, directory, at, counts, state="overwritten")
     return Exported(format_name, directory, at, counts, _skipped(directory / "skipped.jsonl"))
 

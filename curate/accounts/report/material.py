@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from curate.accounts.report.measures import Measure, known_columns, shown_measur
 from curate.accounts.report.rejected import Rejected, read_rejects
 from curate.accounts.report.selection import Selection, open_selection, selection_names
 from curate.accounts.report.shown import Shown, declared_sources, load_shown
+from curate.accounts.report.subsets import SubsetNames
 from curate.accounts.report.tally import KEPT_EXAMPLES, Counted, Progress, Tally
 from curate.accounts.report.thresholds import Threshold, selection_thresholds
 from curate.accounts.report.thumbnails import Thumbnails
@@ -39,9 +40,12 @@ class Material:
     hits: Hits
     rollouts: list[Rollouts]
     shown: dict[str, Shown]
+    names: SubsetNames
     pictures: Pictures
     pictures_left_out: int
     seed: int
+    most_examples: int = 24
+    """Samples that are shown of each rule, and of the kept ones."""
 
     @property
     def decided(self) -> bool:
@@ -76,7 +80,27 @@ class Material:
     @property
     def shown_rules(self) -> list[str]:
         """Rules that examples are shown of."""
-        return [rule for rule in self.tally.by_rule if self.tally.chosen.get(rule)][:_MOST_RULES]
+        return [rule for rule in self.tally.by_rule if self.examples(rule)][:_MOST_RULES]
+
+    def examples(self, rule: str) -> list[str]:
+        """Ids of the samples that are shown of a rule, or of :data:`KEPT_EXAMPLES`."""
+        return self.tally.chosen.get(rule, [])[: self.most_examples]
+
+    def with_fewer_pictures(self) -> Material | None:
+        """The same with half the pictures, those that matter most; None when there are none."""
+        made = [sha256 for sha256, thumbnail in self.pictures.items() if thumbnail.uri]
+        if not made:
+            return None
+        gone = set(made[len(made) // 2 :])
+        pictures = {
+            sha256: thumbnail.left_out() if sha256 in gone else thumbnail for sha256, thumbnail in self.pictures.items()
+        }
+        return replace(self, pictures=pictures, pictures_left_out=self.pictures_left_out + len(gone))
+
+    def with_fewer_examples(self) -> Material | None:
+        """The same with half the samples of each rule; None when none is shown."""
+        most = max((len(self.examples(rule)) for rule in self.tally.chosen), default=0)
+        return replace(self, most_examples=most // 2) if most else None
 
 
 def gather(corpus: Corpus, name: str | None, *, examples: int, seed: int, progress: Progress | None = None) -> Material:
@@ -90,14 +114,15 @@ def gather(corpus: Corpus, name: str | None, *, examples: int, seed: int, progre
     countable = [export for export in exports if export.countable]
     counted = Counted(corpus, selection, measures, countable, rejected, examples, seed)
     tally = counted.run(thresholds, progress)
-    clusters, hits = find_clusters(selection, seed), find_hits(corpus, seed)
+    clusters, hits = find_clusters(selection, seed), find_hits(corpus, selection, seed)
     rules = [rule for rule in tally.by_rule if tally.chosen.get(rule)][:_MOST_RULES]
     groups = [tally.chosen.get(KEPT_EXAMPLES, []), *(tally.chosen[rule] for rule in rules)]
     wanted = {name for group in groups for name in group} | clusters.ids | hits.ids
-    shown = load_shown(corpus, selection, wanted, declared_sources(corpus, selection))
+    declared = declared_sources(corpus, selection)
+    shown = load_shown(corpus, selection, wanted, declared)
     # Reasons of duplicates name the sample that is kept: whether that may be named has to be known too.
     named = {one.related for one in shown.values() if one.related and one.related not in shown}
-    shown |= load_shown(corpus, selection, named, declared_sources(corpus, selection)) if named else {}
+    shown |= load_shown(corpus, selection, named, declared) if named else {}
     in_clusters = [[kept, *members] for kept, members, _ in clusters.shown]
     thumbnails = Thumbnails(corpus)
     thumbnails.make(_pictures([*in_clusters, *([hit] for hit in sorted(hits.ids)), *groups], shown))
@@ -114,6 +139,7 @@ def gather(corpus: Corpus, name: str | None, *, examples: int, seed: int, progre
         hits=hits,
         rollouts=find_rollouts(corpus, selection),
         shown=shown,
+        names=SubsetNames.of(tally.by_source, declared),
         pictures=thumbnails.made,
         pictures_left_out=thumbnails.left_out,
         seed=seed,

@@ -10,12 +10,14 @@ from curate.accounts.report.markup import Html, count, counted, moment, percent,
 from curate.accounts.report.material import Material
 from curate.accounts.report.rejected import UNKNOWN
 from curate.accounts.report.section import Section, number_of, section
+from curate.accounts.report.tally import SCORE_PARTS, most_first
 
 _STATES: Final = {
     "there": "there",
     "gone": "not there any more",
     "overwritten": "overwritten by another export",
     "earlier": "made before the selection was changed",
+    "unreadable": "its files cannot be read",
 }
 _MOST_SUBSETS: Final = 60
 _MOST_RULES: Final = 80
@@ -34,7 +36,7 @@ def headline(material: Material) -> Html:
     if any(export.countable for export in material.exports):
         tiles.append(("exported", count(tally.exported), percent(tally.exported, tally.samples)))
     if tally.scored:
-        mean = sum(tally.score_sums.values()) / tally.scored
+        mean = sum(tally.score_sums.values()) / SCORE_PARTS / tally.scored
         tiles.append(("mean score", f"{mean:.2f}", f"of 5, {count(tally.scored)} judged"))
     costs = [step.counts.get("cost_usd") for step in material.steps("judge")]
     if costs:
@@ -100,11 +102,11 @@ def _subsets(material: Material) -> Html:
     head += ["kept", "dropped", ""] if material.decided else []
     head += [f"in {label}" for label in labels]
     lines = []
-    for source, _ in raw.most_common():
+    for source, _ in most_first(raw):
         counts = tally.by_source.get(source, Counter())
         dropped = counts["samples"] - counts["kept"]
-        mean = f"{tally.score_sums[source] / counts['scored']:.2f}" if counts["scored"] else "–"
-        name = tag("em", "not known") if source == UNKNOWN else tag("bdi", shortened(source, 60))
+        mean = f"{tally.score_sums[source] / SCORE_PARTS / counts['scored']:.2f}" if counts["scored"] else "–"
+        name = tag("em", "not known") if source == UNKNOWN else tag("bdi", shortened(material.names(source), 60))
         line: list[object] = [name, raw[source], counts["samples"], counts["scored"], mean]
         if material.decided:
             lengths = bar([("kept", counts["kept"]), ("dropped", dropped)], counts["samples"])
@@ -121,9 +123,13 @@ def _subsets(material: Material) -> Html:
 def _rejects(material: Material) -> Html:
     rejected = material.rejected
     lines = []
-    for reason, number in rejected.by_reason.most_common(_MOST_REASONS):
-        told = [sentence for file, sentence in rejected.first[reason] if rejected.may_be_shown(file)][:1]
-        words = tag("bdi", shortened(told[0], 200)) if told else tag("em", "not shown: such files may name patients")
+    for reason, number in most_first(rejected.by_reason)[:_MOST_REASONS]:
+        told = [sentence for file, sentence in rejected.first[reason] if rejected.may_be_shown(file, sentence)][:1]
+        words = (
+            tag("bdi", shortened(material.names.cleaned(told[0]), 200))
+            if told
+            else tag("em", "not shown: such files may name patients")
+        )
         lines.append((tag("code", shortened(reason, 60)), number, words))
     return table(
         ("reason", "rows", "the first of them"), lines, numbers=(1,), label="Rejected rows by reason", class_="stack"
@@ -153,10 +159,10 @@ def rules(material: Material) -> Section:
     tally = material.tally
     lines = []
     shown = set(material.shown_rules)
-    for rule, number in tally.by_rule.most_common(_MOST_RULES):
-        most, most_number = tally.rule_sources[rule].most_common(1)[0]
+    for rule, number in most_first(tally.by_rule)[:_MOST_RULES]:
+        most, most_number = most_first(tally.rule_sources[rule])[0]
         name = tag("a", rule, href=f"#rule-{rule}") if rule in shown else rule
-        where = tag("span", tag("bdi", shortened(most, 40)), f" {count(most_number)}")
+        where = tag("span", tag("bdi", shortened(material.names(most), 40)), f" {count(most_number)}")
         lengths = bar([("dropped", number)], max(tally.by_rule.values()))
         lines.append((name, number, percent(number, tally.samples), lengths, where, _grounds(material, rule)))
     if not lines:
@@ -176,10 +182,10 @@ def _grounds(material: Material, rule: str) -> str:
     policy = material.selection.policy if material.selection else None
     own = next((known for known in policy.rules if known.name == rule), None) if policy else None
     if own is not None:
-        return "; ".join(shortened(part, 160) for part in (own.when, own.basis) if part)
+        return "; ".join(shortened(material.names.cleaned(part), 160) for part in (own.when, own.basis) if part)
     drawn = [f"{t.column} {t.sign} {t.value:g}" for t in material.thresholds if t.rule == rule]
     if drawn:
         return " or ".join(drawn)
     examples = (material.shown.get(name) for name in material.tally.chosen.get(rule, ()))
     told = (one.reason for one in examples if one and one.reason and not material.hides_reason(one))
-    return shortened(next(told, ""), 160)
+    return shortened(material.names.cleaned(next(told, "")), 160)

@@ -85,7 +85,7 @@ def _header(material: Material) -> Html:
             about.append(f", made {moment(at)} UTC")
         policy = selection.account.get("policy")
         if isinstance(policy, dict) and isinstance(words := policy.get("description"), str) and words:
-            about += [". ", tag("bdi", shortened(words, 300))]
+            about += [". ", tag("bdi", shortened(material.names.cleaned(words), 300))]
     return tag("header", tag("h1", tag("bdi", shortened(_name(material), 80))), tag("p", about))
 
 

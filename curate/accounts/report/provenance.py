@@ -14,6 +14,7 @@ from curate.accounts.report.charts import table
 from curate.accounts.report.markup import Html, count, moment, shortened, tag
 from curate.accounts.report.material import Material
 from curate.accounts.report.section import Section, absent, number_of, section
+from curate.accounts.report.tally import most_first
 
 _MOST_STEPS: Final = 40
 _VALUE: Final = 80
@@ -53,7 +54,7 @@ def judge(material: Material) -> Section:
     if isinstance(stopped, str):
         parts.append(f"The last run ended early: {shortened(stopped, 300)}")
     if failures:
-        rows = [(shortened(name, 80), number) for name, number in failures.most_common(20)]
+        rows = [(shortened(name, 80), number) for name, number in most_first(failures)[:20]]
         parts += [
             tag("h3", "Without a score, last run"),
             table(("reason", "samples"), rows, label="Not scored", narrow=True),
@@ -88,7 +89,8 @@ def provenance(material: Material) -> Section:
         if material.other_selections:
             facts.append(("other selections", shortened(", ".join(material.other_selections), 200)))
     info = material.corpus.info
-    facts.append(("inputs", shortened(", ".join(root.rstrip("/").rpartition("/")[2] for root in info.roots), 200)))
+    inputs = ", ".join(root.rstrip("/").rpartition("/")[2] for root in info.roots)
+    facts.append(("inputs", shortened(material.names.cleaned(inputs), 200)))
     if info.input_hash:
         facts.append(("input listing SHA-256", tag("code", shortened(info.input_hash, 64))))
     facts.append(("samples shards", count(len(material.corpus.shards()))))
@@ -98,7 +100,7 @@ def provenance(material: Material) -> Section:
         policy = selection.account.get("policy")
         parts.append(tag("h3", "Policy"))
         if isinstance(policy, dict):
-            text = yaml.safe_dump(policy, sort_keys=False, allow_unicode=True, width=88)
+            text = yaml.safe_dump(material.names.cleaned_values(policy), sort_keys=False, allow_unicode=True, width=88)
             parts.append(tag("pre", _without_folders(shortened(text, _POLICY)), tabindex=0))
         else:
             parts.append("No policy: the selection an export makes by itself, from the built-in rules and its options.")
@@ -112,8 +114,8 @@ def _steps(material: Material) -> Html:
             shortened(step.name, 30),
             moment(step.at),
             shortened(step.version, 20),
-            tag("code", shortened(_without_folders(_told(step.parameters)), 400)),
-            tag("code", shortened(_told(step.hashes), 300)),
+            tag("code", shortened(_without_folders(_told(material.names.cleaned_values(step.parameters))), 400)),
+            tag("code", shortened(_told(material.names.cleaned_values(step.hashes)), 300)),
         )
         for step in steps[-_MOST_STEPS:]
     ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cached_property
+from pathlib import PurePosixPath
 
 import orjson
 import polars as pl
@@ -15,8 +17,15 @@ UNKNOWN = ""
 """Stands for the subset of a reject that cannot be told."""
 
 _EXAMPLES = 2
-_DICOM_SUFFIXES = frozenset({"", ".dcm", ".dicom", ".ima", ".img"})
-"""Names of such files are often those of patients."""
+_RECORDS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".yaml", ".yml")
+_TEXTS = (".txt", ".md", ".markdown", ".xml", ".nxml", ".html", ".htm")
+_PICTURES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_NAMED = frozenset({*_RECORDS, *_TEXTS, *_PICTURES})
+"""How files end whose names are shown. Any other may be DICOM (``SMITH_JACK.001``), and so be called like a patient."""
+_COMPRESSED = frozenset({".gz", ".zst"})
+_DICOM = re.compile(r"(\.dcm|\.dicom|\.ima|\.img|\.\d+)?", re.IGNORECASE)
+_QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
+_SUFFIX = re.compile(r"\.\w{1,8}")
 
 
 @dataclass
@@ -67,10 +76,24 @@ class Rejected:
             counts[next(iter(known)) if len(known) == 1 else UNKNOWN] += number
         return counts
 
-    def may_be_shown(self, file: str) -> bool:
-        """Whether a reject's file may be named: not when it may be DICOM, or lies beside such that identifies."""
-        suffix = Path(file).suffix.lower()
-        return suffix not in _DICOM_SUFFIXES and not any(place in self.identified for place in _places(file))
+    @cached_property
+    def _folders_of_dicom(self) -> frozenset[str]:
+        """Folders with rejects that may be DICOM: what lies beside them may be called like a patient too."""
+        return frozenset(
+            folder for file in self.by_file if _DICOM.fullmatch(_suffix(file)) for folder in _places(file)[1:] if folder
+        )
+
+    def may_be_shown(self, file: str, sentence: str = "") -> bool:
+        """Whether a reject's file, and what is said of it, may be told.
+
+        Only files that end like records, pictures or texts are named, and only where nothing beside them is DICOM
+        that was rejected, or that identifies someone.
+        """
+        if _suffix(file) not in _NAMED or any(
+            place in self.identified or place in self._folders_of_dicom for place in _places(file)
+        ):
+            return False
+        return all(_harmless(name[1:-1]) for name in _QUOTED.findall(sentence))
 
 
 def read_rejects(corpus: Corpus) -> Rejected:
@@ -91,6 +114,17 @@ def read_rejects(corpus: Corpus) -> Rejected:
                 if len(rejected.first[reason]) < _EXAMPLES:
                     rejected.first[reason].append((file, f"{place}: {message}"))
     return rejected
+
+
+def _suffix(file: str) -> str:
+    path = PurePosixPath(file)
+    return (PurePosixPath(path.stem) if path.suffix.lower() in _COMPRESSED else path).suffix.lower()
+
+
+def _harmless(quoted: str) -> bool:
+    """Whether what a sentence quotes is no file that may be called like a patient."""
+    suffix = _suffix(quoted)
+    return suffix in _NAMED or not ("/" in quoted or _SUFFIX.fullmatch(suffix))
 
 
 def _places(file: str) -> tuple[str, str, str]:

@@ -21,7 +21,7 @@ def dropped_examples(material: Material) -> Section | None:
         return None
     parts: list[object] = [f"Drawn at random with seed {material.seed}; another --seed draws others."]
     for rule in material.shown_rules:
-        number, names = material.tally.by_rule[rule], material.tally.chosen[rule]
+        number, names = material.tally.by_rule[rule], material.examples(rule)
         heading = tag("h3", tag("code", rule), f" {count(len(names))} of {count(number)}", id=f"rule-{rule}")
         parts += [heading, _cards(material, names)]
     left = len(material.tally.by_rule) - len(material.shown_rules)
@@ -32,7 +32,7 @@ def dropped_examples(material: Material) -> Section | None:
 
 def kept_examples(material: Material) -> Section | None:
     """Some of the kept samples, drawn at random; of all samples when nothing was decided."""
-    names = material.tally.chosen.get(KEPT_EXAMPLES, [])
+    names = material.examples(KEPT_EXAMPLES)
     if not names:
         return None
     title = "Kept, for example" if material.decided else "Samples, for example"
@@ -50,7 +50,7 @@ def _card(material: Material, name: str, note: object = None) -> Html:
     shown = material.shown.get(name)
     if shown is None:
         return missing_card(name)
-    return card(shown, material.pictures, note=note, hide_reason=material.hides_reason(shown))
+    return card(shown, material.pictures, material.names, note=note, hide_reason=material.hides_reason(shown))
 
 
 def duplicates(material: Material) -> Section:
@@ -112,10 +112,15 @@ def contamination(material: Material) -> Section:
     hits, title = material.hits, "Contamination"
     stage = material.selection.stage("contamination") if material.selection else {}
     dropped = {rule: n for rule, n in material.tally.by_rule.items() if rule.startswith("contaminated")}
-    if not hits.there and not stage and not dropped:
-        why = "Not part of this policy: the data was compared with no benchmark, so nothing is known about overlap."
+    if not hits.there and not dropped:
+        why = "Not part of this policy: it compares the data with no benchmark."
+        if hits.known:
+            why += f" The corpus knows {counted(hits.known, 'hit')} that other policies found; none is counted here."
+        else:
+            why += " Nothing is known about overlap."
         return absent("contamination", title, why)
-    told = [_told(name, value) for name, value in stage.items() if isinstance(value, int | float | str)]
+    cleaned = material.names.cleaned_values(stage)
+    told = [_told(name, value) for name, value in cleaned.items() if isinstance(value, int | float | str)]
     note = tag("p", "; ".join(told), class_="note") if told else None
     if not hits.counts:
         found = "Nothing of the benchmarks was found." if not dropped else "The table of hits is not there any more."

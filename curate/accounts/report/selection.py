@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ class Selection:
     """Content of ``decisions/<name>.json``; empty when there is none."""
     export: dict[str, Any] = field(default_factory=dict)
     """Parameters of the export that made these decisions, when no policy did."""
+    chosen: str = ""
+    """Why the report is about this one."""
 
     def stage(self, name: str) -> dict[str, Any]:
         """What a stage of the policy tells; empty when it tells nothing."""
@@ -101,13 +104,16 @@ def other_samples(path: Path) -> UserError:
 def open_selection(corpus: Corpus, name: str | None) -> Selection | None:
     """The selection called ``name``; without a name the newest, or None when nothing was selected yet.
 
+    The newest is that of ``curate select``: those that exports make by themselves count where there is no other.
+
     Raises UserError when there is none of that name, or its files cannot be read or are about other samples.
     """
     there = {path.stem: path for path in sorted((corpus.path / "decisions").glob("*.parquet"))}
+    chosen = "it was named"
     if name is None:
         if not there:
             return None
-        name = max(there, key=lambda known: there[known].stat().st_mtime_ns)
+        name, chosen = _newest(corpus, there)
     elif name not in there:
         near = difflib.get_close_matches(name, there, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(there)}" if there else "there is none"
@@ -118,9 +124,23 @@ def open_selection(corpus: Corpus, name: str | None) -> Selection | None:
         path=there[name],
         account=_account(there[name].with_suffix(".json")),
         export=steps[-1].parameters if steps else {},
+        chosen=chosen,
     )
     selection.check(corpus)
     return selection
+
+
+def _newest(corpus: Corpus, there: Mapping[str, Path]) -> tuple[str, str]:
+    """The newest selection, and why it is that one."""
+    for step in reversed(corpus.info.steps):
+        name = step.parameters.get("selection")
+        if step.name != "select" or not isinstance(name, str) or name not in there:
+            continue
+        # An export of the same name may have replaced it since.
+        if _account(there[name].with_suffix(".json")).get("policy_sha256") == step.parameters.get("policy_sha256"):
+            return name, "the newest of curate select"
+    newest = max(there, key=lambda known: (there[known].stat().st_mtime_ns, known))
+    return newest, "the newest; curate select has made none"
 
 
 def selection_names(corpus: Corpus) -> list[str]:

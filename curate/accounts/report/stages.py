@@ -33,18 +33,19 @@ def subset_gates(material: Material) -> Section:
         decision = text_of(row, "decision") + ("" if row.get("decided", True) is not False else ", undecided")
         lines.append(
             (
-                tag("bdi", shortened(text_of(row, "source"), 60)),
+                tag("bdi", shortened(material.names(text_of(row, "source")), 60)),
                 tag("span", decision, class_="dropped-text" if dropped else None),
                 drawing,
                 f"{count(passed)} of {count(judged)}",
-                shortened(text_of(row, "sentence", "reason"), 260),
+                shortened(material.names.cleaned(text_of(row, "sentence", "reason")), 260),
             )
         )
     intro = "A subset is removed whole only when the upper end of its interval lies below the share that is asked for."
     if gate is not None:
         asked, sure = (f"{share * 100:g}\u00a0%" for share in (gate.min_pass_share, gate.confidence))
+        passes = shortened(material.names.cleaned(gate.passes), 120)
         intro = (
-            f"Judged samples pass by: {shortened(gate.passes, 120)}. The policy asks for {asked} of a subset at {sure} "
+            f"Judged samples pass by: {passes}. The policy asks for {asked} of a subset at {sure} "
             f"confidence (Wilson score interval). {intro}"
         )
     head = ("subset", "decision", "share that passes, 0 to 1", "passed", "evidence, and what it would take")
@@ -69,7 +70,7 @@ def mixture(material: Material) -> Section:
         lengths = tag("div", bar([("neutral", asked or 0)], longest), bar([("kept", realised or 0)], longest))
         lines.append(
             (
-                tag("bdi", shortened(text_of(row, "name", "part", "group"), 60)),
+                tag("bdi", shortened(material.names.cleaned(text_of(row, "name", "part", "group")), 60)),
                 percent(asked, 1) if asked is not None else "–",
                 percent(realised, 1) if realised is not None else "–",
                 lengths,
@@ -87,11 +88,15 @@ def mixture(material: Material) -> Section:
     if planned is not None and realised_whole is not None:
         told.append(f"Planned were {count(planned)} {unit}, realised {count(realised_whole)}.")
     if limited := text_of(stage, "limited_by"):
-        told.append(f"The part that limits the whole is {shortened(limited, 60)}.")
+        told.append(f"The part that limits the whole is {shortened(material.names.cleaned(limited), 60)}.")
     if more := number_of(stage, "parts_not_listed"):
         told.append(f"{count(more)} smaller parts are left out.")
     notes = stage.get("notes")
-    told += [_sentence(note) for note in notes if isinstance(note, str)][:5] if isinstance(notes, list) else []
+    told += (
+        [_sentence(material.names.cleaned(note)) for note in notes if isinstance(note, str)][:5]
+        if isinstance(notes, list)
+        else []
+    )
     shares = table(head, lines, label="Parts of the mixture", secondary=(4, 5, 6, 7))
     asked_key = tag("span", tag("i", class_="neutral"), "asked")
     key = tag("p", asked_key, tag("span", tag("i", class_="kept"), "realised"), class_="key")

@@ -52,7 +52,7 @@ class Tally:
     by_rule: Counter[str] = field(default_factory=Counter)
     rule_sources: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     score_sums: Counter[str] = field(default_factory=Counter)
-    """Sum of the judge's scores by subset."""
+    """Sum of the judge's scores by subset, in billionths (:data:`SCORE_PARTS`)."""
     repeated: Counter[int] = field(default_factory=Counter)
     """Kept samples by how often they are exported."""
     histograms: dict[str, Histogram] = field(default_factory=dict)
@@ -77,18 +77,21 @@ class Counted:
     examples: int
     seed: int
     tally: Tally = field(default_factory=Tally)
+    _places: frozenset[str] = frozenset()
+    """Where rejects come from."""
     _drawn: dict[str, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
 
     def run(self, thresholds: Sequence[Threshold], progress: Progress | None = None) -> Tally:
         """Find the axes from some shards, then count all."""
         shards = self.corpus.shards()
+        self._places = self.rejected.places
         self._find_axes(shards, thresholds)
         for number, shard in enumerate(shards):
             self._add(number, shard)
             if progress is not None:
                 progress(number + 1, len(shards))
         self.tally.chosen = {rule: [name for _, name in drawn] for rule, drawn in self._drawn.items()}
-        self.tally.by_rule = Counter(dict(self.tally.by_rule.most_common()))
+        self.tally.by_rule = Counter(dict(most_first(self.tally.by_rule)))
         return self.tally
 
     def _find_axes(self, shards: Sequence[Path], thresholds: Sequence[Threshold]) -> None:
@@ -132,7 +135,7 @@ class Counted:
         groups: Groups = (~frame["kept"]).cast(pl.Int8).to_numpy()
         self._count(frame)
         if self.rejected.by_file:
-            self.rejected.learn(frame.select("file", "source", "identified"), self.rejected.places)
+            self.rejected.learn(frame.select("file", "source", "identified"), self._places)
         for measure in self.measures:
             if measure.column not in frame.columns:
                 continue
@@ -163,7 +166,7 @@ class Counted:
             frame = frame.with_columns(series.alias(f"in {label}") for label, series in held.items())
             frame = frame.with_columns(exported=pl.any_horizontal([f"in {label}" for label in held]))
             flags += ["exported", *(f"in {label}" for label in held)]
-        sums = [pl.len().alias("samples"), pl.col("judge_score").sum(), *(pl.col(name).sum() for name in flags)]
+        sums = [pl.len().alias("samples"), _EXACT_SCORE.sum(), *(pl.col(name).sum() for name in flags)]
         for row in frame.group_by("source").agg(sums).iter_rows(named=True):
             source = row.pop("source")
             tally.score_sums[source] += row.pop("judge_score")
@@ -182,7 +185,7 @@ class Counted:
         if measure.form == "lists":
             part = part.explode("value").filter(pl.col("value").is_not_null())
         counter = self.tally.names[measure.column]
-        for value, group, number in part.group_by("value", "group").len().iter_rows():
+        for value, group, number in part.group_by("value", "group").len().sort(*_MOST_FIRST).iter_rows():
             name = value if value is None else str(value).lower() if measure.form == "flags" else str(value)[:200]
             known = (name, group) in counter or len(counter) < _MOST_VALUES
             counter[(name if known else _NAMED_ALIKE, group)] += number
@@ -197,6 +200,18 @@ class Counted:
         for drawn in self._drawn.values():
             drawn.sort()
             del drawn[self.examples :]
+
+
+def most_first(counts: Counter[str]) -> list[tuple[str, int]]:
+    """Names and numbers, the highest first and of equal ones the first by name: the same in every run."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+_MOST_FIRST: Final = (-pl.col("len").cast(pl.Int64), pl.col("value").cast(pl.String), pl.col("group"))
+"""Of values in an order that does not depend on how many threads counted them."""
+SCORE_PARTS: Final = 10**9
+_EXACT_SCORE: Final = (pl.col("judge_score") * SCORE_PARTS).round().cast(pl.Int64)
+"""Scores as whole numbers: the sum of floats depends on the order in which threads add them."""
 
 
 def draw(ids: pl.Series | Sequence[str], seed: int) -> npt.NDArray[np.uint64]:

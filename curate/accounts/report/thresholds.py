@@ -26,15 +26,18 @@ class Threshold(NamedTuple):
     sign: str
     """<, <=, > or >=: on which side of ``value`` the rule drops samples."""
     value: float
+    part: bool = False
+    """Whether the rule asks for more than this comparison, so that not all samples on that side are dropped."""
 
     def __str__(self) -> str:
-        return f"{self.rule}: {self.sign} {self.value:g}"
+        return f"{'part of ' if self.part else ''}{self.rule}: {self.sign} {self.value:g}"
 
 
 def selection_thresholds(selection: Selection | None, columns: Mapping[str, pl.DataType]) -> list[Threshold]:
     """Every comparison with a number in the rules of a selection; of the built-in rules when there is none.
 
-    Rules that only the whole of several comparisons decides are drawn by each of them.
+    Rules that several comparisons decide, or that hold for some kinds or sources, are drawn by each comparison and
+    marked: it is a part of the rule.
     """
     found = [threshold for rule in _rules(selection, columns) for threshold in rule_thresholds(rule)]
     policy = selection.policy if selection else None
@@ -43,7 +46,8 @@ def selection_thresholds(selection: Selection | None, columns: Mapping[str, pl.D
             passes = pl.sql_expr(policy.subsets.passes)
         except pl.exceptions.PolarsError:
             return found
-        found += rule_thresholds(Rule("subset gate", ~passes, pl.lit("")))
+        # It removes whole subsets by how many samples pass, never a sample for its own value.
+        found += [one._replace(part=True) for one in rule_thresholds(Rule("subset gate", ~passes, pl.lit("")))]
     return list(dict.fromkeys(found))
 
 
@@ -60,7 +64,22 @@ def _rules(selection: Selection | None, columns: Mapping[str, pl.DataType]) -> l
 def rule_thresholds(rule: Rule) -> list[Threshold]:
     """The comparisons of single columns with numbers by which a rule drops."""
     tree = json.loads(rule.violated.meta.serialize(format="json"))
-    return [Threshold(column, rule.name, sign, value) for column, sign, value in _comparisons(tree, negated=False)]
+    found = list(_comparisons(tree, negated=False))
+    part = len(found) != 1 or not _is_comparison(tree)
+    return [Threshold(column, rule.name, sign, value, part) for column, sign, value in found]
+
+
+def _is_comparison(node: Any) -> bool:
+    """Whether an expression is one comparison and nothing else, negated or not."""
+    if isinstance(node, list):
+        return len(node) == 1 and _is_comparison(node[0])
+    if not isinstance(node, dict) or len(node) != 1:
+        return False
+    ((name, part),) = node.items()
+    if name == "Cast":  # what SQL negates is made Boolean first
+        return _is_comparison(part["expr"])
+    _, sign, _, turned = _parts(name, part)
+    return sign is not None or (turned is not None and _is_comparison(turned))
 
 
 def _comparisons(node: Any, *, negated: bool) -> Iterator[tuple[str, str, float]]:

@@ -31,6 +31,10 @@ class Thumbnail:
     height: int
     problem: str | None = None
 
+    def left_out(self) -> Thumbnail:
+        """The same without the picture, for which there is no room."""
+        return Thumbnail(None, self.width, self.height, _FULL)
+
 
 @dataclass
 class Thumbnails:

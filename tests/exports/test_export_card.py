@@ -79,14 +79,6 @@ def file_hash(described: dict[str, Any]) -> str:
     return str(described["files"][0]["samples"])
 
 
-@pytest.mark.parametrize("name", list(FORMATS))
-def test_datasets_loads_the_directory(place: Path, name: str, tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
-    loaded = datasets.load_dataset(str(place / "exports" / name), cache_dir=str(tmp_path))
-    described = json.loads((place / "exports" / name / "export.json").read_text())
-    assert sum(split.num_rows for split in loaded.values()) == sum(file["rows"] for file in described["files"])
-
-
 def test_what_it_says_of_judge_privacy_contamination_and_splits(place: Path) -> None:
     _, text = card_of(place / "exports/image-caption")
     assert "Scored by the model curate-demo-judge" in text

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from datasets import load_dataset
 from support.cli import curate
 from verl_loader import load_split
 
 from curate.adapters.llamafactory.loader import LoadedExport, load_export
 from curate.adapters.tiny_qwen3_vl import END_OF_TEXT
 from curate.corpus import Corpus, Sample
+from curate.exports import FORMATS
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "raw"
 
@@ -140,3 +142,30 @@ def test_queries_reach_verl_with_their_pictures(corpus: Path, tiny_model: Path, 
             assert all(composed(text) in prompt.text for text in sample.texts("user"))
         seen[split] = {image.sha256 for row in rows for image in samples[row["extra_info"]["id"]].images}
     assert not seen["train"] & seen["val"]
+
+
+@pytest.mark.parametrize("format_name", list(FORMATS))
+def test_the_datasets_library_loads_every_export_by_its_card(corpus: Path, tmp_path: Path, format_name: str) -> None:
+    out = tmp_path / "export"
+    assert curate("export", corpus, "--format", format_name, "-o", out).status == 0
+    loaded = load_dataset(str(out), cache_dir=str(tmp_path / "cache"))
+    described = json.loads((out / "export.json").read_text())
+    assert {name: split.num_rows for name, split in loaded.items()} == {
+        {"train": "train", "val": "validation"}[file["split"]]: file["rows"] for file in described["files"]
+    }
+
+
+def test_repeated_rows_reach_llamafactory_as_often_as_the_mixture_says(
+    corpus: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "name: twice\nkinds: [conversation]\nmixture: {unit: samples, max_copies: 2, parts: [{name: all, weight: 1}]}\n"
+    )
+    out = tmp_path / "export"
+    ran = curate("export", corpus, "--policy", policy, "--format", "llamafactory-sft", "-o", out, "--json")
+    assert ran.status == 0, ran.err
+    assert ran.json()["written"] * 2 == ran.json()["files"][0]["rows"]
+    assert ran.json()["written"] == ran.json()["files"][0]["sample_count"]
+    loaded = load_export(out, tiny_model)
+    assert len(loaded.rows) == ran.json()["files"][0]["rows"]

@@ -40,14 +40,16 @@ _OPTIONS = (
         help="YAML table of prices by model, over the built-in one.",
     ),
     click.option("--dry-run", is_flag=True, help="Say how many requests, tokens and dollars it would take; send none."),
-    click.option(
-        "--declare-deidentified",
-        "declared",
-        multiple=True,
-        metavar="SOURCE",
-        help="You declare that SOURCE's DICOM files identify nobody, so that the model may see them. Repeatable.",
-    ),
     click.option("--json", "as_json", is_flag=True, help="Print all counts as one JSON object on stdout."),
+)
+
+
+declaring_option = click.option(
+    "--declare-deidentified",
+    "declared",
+    multiple=True,
+    metavar="SOURCE",
+    help="You declare that SOURCE's DICOM files identify nobody, so that the model may see them. Repeatable.",
 )
 
 
@@ -59,7 +61,7 @@ def asking_options(command: _Command) -> _Command:
 
 
 def limits(asking: dict[str, Any], endpoint: Endpoint) -> dict[str, Any]:
-    """The fields of RolloutOptions and RespondOptions that those options give."""
+    """The fields of RolloutOptions that those options give."""
     given = {name: asking[name] for name in ("timeout", "patience") if asking[name] is not None}
     return {
         "price": price_for(asking["price"], asking["prices"], endpoint),

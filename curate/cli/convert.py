@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -103,7 +104,12 @@ def _tell(summary: ConvertSummary, output: Path) -> None:
         table("Yes/no questions", ("source", "yes", "no", "yes kept", "no kept"), rows, numbers=(1, 2, 3, 4))
     table("Of another kind", ("kind", "samples"), summary.other_kinds.items(), numbers=(1,))
     if rejected:
-        reasons = [(reason, count, summary.first_rejects[reason]) for reason, count in summary.rejects.items()]
+        reasons = [(reason, count, _brief(summary.first_rejects[reason])) for reason, count in summary.rejects.items()]
         table("Not convertible", ("reason", "samples", "the first of them"), reasons, numbers=(1,))
         say(f"Each of them with its file, row and reason: {output}/rejects/")
     say(f"Corpus: {output}")
+
+
+def _brief(message: str) -> str:
+    """A message with the first 12 digits of each id; the rejects have all of them."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", message)

@@ -49,7 +49,6 @@ def command(path: Path, output: Path, dry_run: bool, as_json: bool, **asking: An
     Mostly right: the explanation from which another model rebuilds the masked answer most surely. Sometimes right: a
     stronger model explains the answer. The rest is dropped. The output is conversations for `curate ingest`.
     """
-    from curate.cli.asking import check_declared
     from curate.cli.console import print_json
     from curate.corpus import Corpus
 
@@ -57,7 +56,6 @@ def command(path: Path, output: Path, dry_run: bool, as_json: bool, **asking: An
     corpus = Corpus.open(path)
     with corpus.lock():
         corpus.check_complete()
-        check_declared(options.declared_deidentified, corpus)
         status, counts = _estimate(corpus, options) if dry_run else _respond(corpus, options, output)
     if as_json:
         print_json(counts)
@@ -85,7 +83,6 @@ def _options(asking: dict[str, Any]) -> RespondOptions:
         rewrite_from=asking["rewrite_from"],
         source=asking["source"],
         with_images=asking["with_images"],
-        declared_deidentified=frozenset(asking["declared"]),
     )
     options.check()
     return options
@@ -144,7 +141,6 @@ def _parameters(options: RespondOptions) -> dict[str, Any]:
         "rebuild_from": options.rebuild_from,
         "rewrite_from": options.rewrite_from,
         "with_images": options.with_images,
-        "declared_deidentified": sorted(options.declared_deidentified),
     }
 
 
@@ -165,22 +161,26 @@ _WORDS = {
     "rewritten_wrong": "dropped: the stronger model came to another answer",
     "rewritten_no_reasoning": "dropped: the stronger model gave no reasoning",
     "rewritten_gives_itself_away": "dropped: the stronger model says that it knew the answer",
-    "refused": "not sent: not de-identified, or without its picture",
+    "still_named": "dropped: no explanation stands without naming the answer",
+    "identified": "not sent: from DICOM that is not marked as de-identified",
+    "refused": "not sent: without its picture",
     "failed": "failed: a request got no answer; run again",
     "stopped": "not reached: the run ended before",
 }
 
 
 def _tell(funnel: Funnel, options: RespondOptions, output: Path) -> None:
-    from curate.cli.asking import tell_bill, tell_refused
+    from curate.cli.asking import tell_bill
     from curate.cli.console import say, table
 
+    tested = funnel.explanations - funnel.unexplained - funnel.named
     stages = [
         ("questions with all their answers", funnel.questions),
         (f"candidates, {funnel.k} each", funnel.questions * funnel.k),
         ("right", funnel.right),
         ("right answers of questions that are mostly right", funnel.explanations),
         ("of these with an explanation", funnel.explanations - funnel.unexplained),
+        ("of these without their answer, once it is masked", tested),
         ("of these rebuilt from it", funnel.rebuilt),
         ("questions with a response", funnel.kept),
     ]
@@ -195,8 +195,11 @@ def _tell(funnel: Funnel, options: RespondOptions, output: Path) -> None:
             f"endpoint told no probabilities of tokens"
         )
     tell_bill(funnel)
-    if funnel.outcomes["refused"]:
-        tell_refused()
+    if funnel.outcomes["identified"]:
+        say(
+            "Samples from DICOM files that are not marked as de-identified get no response, declared or not: a record "
+            "outside the corpus cannot carry that mark. De-identify the files and ingest them again."
+        )
     if funnel.stopped:
         say(
             f"Stopped: {funnel.stopped}. Nothing is written to {output} yet; every answer is kept, and the same "

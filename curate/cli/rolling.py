@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from curate.cli.asking import how_it_goes, tell_bill, tell_refused
-from curate.cli.console import plain, say, table
+from curate.cli.console import console, plain, say, table
 
 if TYPE_CHECKING:
     from curate.rollouts import RolloutOptions, RolloutSummary
 
-MOST_COLUMNS = 17
-"""Numbers of right answers that a table shows one by one; beyond, they are put together."""
+MOST_BANDS = 9
+"""Numbers of right answers that are shown one by one; beyond, those between none and all are put together."""
 MOST_ALIKE = 0.95
 FEW = 20
 
@@ -51,15 +52,20 @@ def tell(summary: RolloutSummary, options: RolloutOptions) -> None:
 def _tell_scores(summary: RolloutSummary, options: RolloutOptions) -> None:
     k, scored = summary.k, summary.scored
     bands = _bands(k)
-    rows = [
-        (source, tally.queries, *_counts(tally.correct, bands), _percent(tally.informative, tally.queries))
-        for source, tally in sorted(summary.by_source.items())
-    ]
-    if len(rows) != 1:
-        rows.append(("all", scored, *_counts(summary.correct, bands), _percent(summary.informative, scored)))
     names = [f"{low}" if low == high else f"{low}-{high}" for low, high in bands]
-    columns = ("source", "queries", *(f"{name} right" if not n else name for n, name in enumerate(names)), "mixed")
-    table(f"Queries by right answers of {k}", columns, rows, numbers=range(1, len(columns)))
+    tallies = [(source, tally.correct, tally.informative) for source, tally in sorted(summary.by_source.items())]
+    if len(tallies) != 1:
+        tallies.append(("all", summary.correct, summary.informative))
+    rows = [
+        (source, sum(correct.values()), _percent(mixed, sum(correct.values())), *_counts(correct, bands))
+        for source, correct, mixed in tallies
+    ]
+    title, columns = f"Queries by right answers of {k}", ("source", "queries", "mixed", f"{names[0]} right", *names[1:])
+    if _width(columns, rows) <= console.width:
+        table(title, columns, rows, numbers=range(1, len(columns)))
+    else:
+        lines = [(*row[:3], "  ".join(f"{n}:{c:,}" for n, c in zip(names, row[3:], strict=True))) for row in rows]
+        table(title, (*columns[:3], "right answers:queries"), lines, numbers=(1, 2))
     counts = summary.to_json()
     passed = ", ".join(f"pass@{j} {value:.1%}" for j, value in counts["pass_at"].items())
     say(f"{passed}; mean accuracy {counts['mean_accuracy']:.1%}; {summary.reused:,} answers known already")
@@ -90,11 +96,18 @@ def _tell_scores(summary: RolloutSummary, options: RolloutOptions) -> None:
 
 
 def _bands(k: int) -> list[tuple[int, int]]:
-    if k < MOST_COLUMNS:
+    if k < MOST_BANDS:
         return [(right, right) for right in range(k + 1)]
-    steps = sorted({round(k * share / 8) for share in range(9)})
-    between = [(low + 1, high - 1) for low, high in pairwise(steps) if high - low > 1]
-    return sorted([(0, 0), (k, k), *between, *((step, step) for step in steps[1:-1])])
+    steps = [1 + (k - 1) * step // (MOST_BANDS - 2) for step in range(MOST_BANDS - 1)]
+    return [(0, 0), *((low, high - 1) for low, high in pairwise(steps)), (k, k)]
+
+
+def _width(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> int:
+    """Characters that a table takes in a line."""
+    cells = [
+        [f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in column] for column in zip(*rows, strict=True)
+    ]
+    return sum(max(map(cell_len, (name, *column))) + 2 for name, column in zip(columns, cells, strict=True))
 
 
 def _counts(correct: Mapping[int, int], bands: Sequence[tuple[int, int]]) -> list[int]:

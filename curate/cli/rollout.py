@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.cli.asking import asking_options
+from curate.cli.asking import asking_options, declaring_option
 
 if TYPE_CHECKING:
     from curate.corpus import Corpus
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 @click.option("--sample", type=int, metavar="N", help="Answer only N queries of each source.")
 @click.option("--selection", metavar="NAME", help="Answer only queries that this selection keeps (curate select).")
 @asking_options
+@declaring_option
 def command(path: Path, selection: str | None, dry_run: bool, as_json: bool, **asking: Any) -> int:
     """Have a model answer every query K times, and count the right answers by the reward that training uses.
 

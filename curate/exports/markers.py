@@ -8,13 +8,9 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.rewards.prompt import HARMLESS, MARKERS, defused
 from curate.select.utf8 import characters
 
-MARKERS: Final = r"<(image>|video>|audio>|\|\w+\|>)"
-"""Placeholders of LLaMA-Factory and verl, and control tokens such as ``<|im_end|>`` or ``<|image_pad|>``: a tokenizer
-reads those in a text as the token itself, which would end a turn or add an image that is not there."""
-
-_HARMLESS: Final = r"< \1"
 _IN_BYTES: Final = re.compile(MARKERS.encode())
 _NO: Final = pa.scalar(False)
 
@@ -29,7 +25,7 @@ def defuse(texts: pa.StringArray) -> tuple[pa.StringArray, pa.BooleanArray]:
     marked = pc.fill_null(pc.match_substring_regex(texts, MARKERS), _NO)
     if not pc.any(marked).as_py():
         return texts, marked
-    return pc.replace_substring_regex(texts, MARKERS, _HARMLESS), marked
+    return pc.replace_substring_regex(texts, MARKERS, HARMLESS), marked
 
 
 def has_marker(text: str) -> bool:
@@ -39,4 +35,4 @@ def has_marker(text: str) -> bool:
 
 def defuse_text(text: str) -> str:
     """:func:`defuse` for one text."""
-    return re.sub(MARKERS, _HARMLESS, text) if "<" in text else text
+    return defused(text)

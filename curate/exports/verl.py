@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
@@ -28,6 +27,7 @@ from curate.exports.turns import (
     take,
 )
 from curate.rewards import reference_problem
+from curate.rewards.prompt import lists_options
 from curate.select.tokens import IMAGE_MAX_PIXELS
 
 _CHOICES: Final = pa.list_(pa.struct([("label", pa.string()), ("text", pa.string())]))
@@ -72,9 +72,6 @@ _NOTHING, _SYSTEM, _USER, _RULE, _TOGETHER = (
     pa.scalar(text) for text in ("", "system", "user", "rule", "multi_choice")
 )
 _WITH_PICTURES, _WITHOUT = pa.scalar("medical_vqa"), pa.scalar("medical_qa")
-
-_LABEL: Final = re.compile(r"\b(\w+)[.):]\s*")
-"""What may be the label of an option in a question: ``A.``, ``A)``, ``A:`` or ``(A)``, and the space after it."""
 
 
 class VerlWriter:
@@ -205,33 +202,11 @@ def _option_lists(table: pa.Table, turns: Turns) -> tuple[pa.StringArray, npt.ND
     asked = np.flatnonzero(lengths(choices) > 0)
     questions = take(turns.content, turns.last[asked]).to_pylist()
     for row, question, options in zip(asked, questions, take(choices, asked).to_pylist(), strict=True):
-        if not _lists(question, options):
+        if not lists_options(question, [(option["label"], option["text"]) for option in options]):
             texts[row] = "".join(f"\n{option['label']}. {option['text']}" for option in options)
     harmless, marked = defuse(pa.array(texts, pa.string()))
     defused |= marked.to_numpy(zero_copy_only=False)
     return harmless, defused
-
-
-def _lists(question: str, options: list[dict[str, str]]) -> bool:
-    """Whether the question has every option behind its label.
-
-    The texts alone prove nothing: the words of an option, or its digit, may be part of what is asked.
-    """
-    said = question.casefold()
-    labels = [(found[1], found.end()) for found in _LABEL.finditer(said)]
-    return all(
-        any(
-            label == option["label"].casefold() and _stands_at(start, option["text"].casefold(), said)
-            for label, start in labels
-        )
-        for option in options
-    )
-
-
-def _stands_at(start: int, text: str, said: str) -> bool:
-    """Whether ``said`` has ``text`` at this place, and no word goes on behind it."""
-    stop = start + len(text)
-    return said.startswith(text, start) and not re.match(r"\w", said[stop : stop + 1])
 
 
 def _ground_truth(table: pa.Table, answers: pa.ListArray) -> pa.StringArray:

@@ -44,6 +44,8 @@ class Answer:
     model: str | None
     """The model that answered, as the endpoint names it."""
     mode: Mode
+    reasoning: str | None = None
+    """What the model thought, where the endpoint tells it apart from the text (vLLM's ``--reasoning-parser``)."""
     logprobs: list[Any] | None = None
     """One entry a token of the text, as the endpoint gave them; None when it gave none."""
 
@@ -212,6 +214,7 @@ class Client:
             tokens_out=_count(usage.get("completion_tokens")),
             model=self._text(answer.get("model")),
             mode=mode,
+            reasoning=self._text(message.get("reasoning_content") or message.get("reasoning")),
             logprobs=_logprobs(choice),
         )
 

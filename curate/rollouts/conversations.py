@@ -11,7 +11,8 @@ from typing import IO, Any, Final
 import orjson
 
 from curate.corpus import Corpus, Image, Sample, UserError, exclusive, sync_directory
-from curate.rollouts.question import Question, defused
+from curate.rewards.prompt import defused
+from curate.rollouts.question import Question
 
 RECORDS: Final = "responses.jsonl"
 _MARKER: Final = ".curate-respond"

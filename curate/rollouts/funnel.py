@@ -28,12 +28,14 @@ class Funnel(Bill):
     """Right answers of the questions on the route rebuild."""
     unexplained: int = 0
     """Those that say nothing beside their answer."""
+    named: int = 0
+    """Those that name their answer even where it is masked."""
     rebuilt: int = 0
     """Those whose masked explanation led to the reference."""
     not_rebuilt: int = 0
     """Those whose masked explanation did not."""
     open: int = 0
-    """Those that nobody has answered for yet: failed, refused, or not reached."""
+    """Those that nobody has answered for: failed, refused, not reached, or of a sample that identifies someone."""
     chosen_by: Counter[str] = field(default_factory=Counter)
     """Rebuilt questions by what the explanation was chosen by: entropy, surprisal, length."""
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -51,10 +53,10 @@ class Funnel(Bill):
 
     @property
     def status(self) -> int:
-        """The exit status: 0 done, 1 some failed or were refused, 2 it cannot work so, 3 stopped early."""
+        """The exit status: 0 done, 1 some failed or were not sent, 2 it cannot work so, 3 stopped early."""
         if self.stop_kind is not None:
             return 2 if self.stop_kind == "hopeless" else 3
-        return 1 if any(self.outcomes[problem] for problem in ("failed", "refused")) else 0
+        return 1 if any(self.outcomes[problem] for problem in ("failed", "refused", "identified")) else 0
 
     def to_json(self) -> dict[str, Any]:
         """All counts as JSON values."""
@@ -68,6 +70,7 @@ class Funnel(Bill):
             "rebuild": {
                 "explanations": self.explanations,
                 "unexplained": self.unexplained,
+                "still_named": self.named,
                 "rebuilt": self.rebuilt,
                 "not_rebuilt": self.not_rebuilt,
                 "open": self.open,

@@ -17,7 +17,7 @@ from curate.rollouts.funnel import Funnel
 from curate.rollouts.plan import known_answer, question_digest
 from curate.rollouts.question import Question, chat
 from curate.rollouts.respond_options import Helper, RespondOptions
-from curate.rollouts.scoring import wrong_answer
+from curate.rollouts.scoring import right_answer, wrong_answer
 from curate.rollouts.session import Line, Pictures, Session, tokens_of
 
 Purpose = Literal["rebuild", "rewrite"]
@@ -88,7 +88,7 @@ class Helpers:
             async with self._pictures.urls(question.images) as urls:
                 messages = chat(question, urls)
                 if line.demo:
-                    line.demo.teach(messages, question.answer[0], wrong_answer(question, sample))
+                    line.demo.teach(messages, right_answer(question, sample), wrong_answer(question, sample))
                 tokens = tokens_of(question, self._options.bound, factor)
                 note = _uncertainty if purpose == "rebuild" else None
                 entry = await line.ask(key, tokens, messages, about=sample.id, note=note)

@@ -10,8 +10,7 @@ from curate.corpus import UserError
 from curate.judge.endpoint import Endpoint, Role
 from curate.judge.images import ImageBound
 from curate.judge.price import Price, no_price
-from curate.rewards.prompt import DEFAULT_SYSTEM_PROMPT
-from curate.rollouts.question import defused
+from curate.rewards.prompt import DEFAULT_SYSTEM_PROMPT, defused
 
 DEMO_ROLLOUT_MODEL: Final = "curate-demo-model"
 MOST_ANSWERS: Final = 1024

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.corpus import Corpus, Sample, from_table
+from curate.corpus import Corpus, Sample, UserError, from_table
 from curate.judge.journal import Journal
 from curate.judge.shards import may_be_sent
 from curate.rollouts.options import RolloutOptions
@@ -100,7 +100,7 @@ class Planner:
             return _attempts([plain] * options.k, self._digest(plain))
         found = []
         for number, order in enumerate(orders(sample, options.k)):
-            question = plain if order is None else self._render(sample, *order)
+            question = plain if order is None else self._render(order)
             found.append(Attempt(number, _key(self._digest(question), number), question))
         return found
 
@@ -113,11 +113,8 @@ class Planner:
         tokens = max(tokens_of(attempt.question, self._options.bound, self._factor) for attempt in missing[:1])
         return Task(position, sample, missing, tokens)
 
-    def _render(
-        self, sample: Sample, choices: tuple[tuple[str, str], ...] | None = None, answer: tuple[str, ...] | None = None
-    ) -> Question:
-        options = self._options
-        return render(sample, options.system_prompt, text_only=options.text_only, choices=choices, answer=answer)
+    def _render(self, sample: Sample) -> Question:
+        return render(sample, self._options.system_prompt, text_only=self._options.text_only)
 
     def _digest(self, question: Question) -> str:
         return question_digest("rollout", question, self._options.settings)
@@ -134,15 +131,20 @@ def question_digest(purpose: str, question: Question, settings: list[object]) ->
 
 
 def queries(shard: Path) -> Iterator[tuple[int, Sample]]:
-    """The queries of a samples shard with their places in it, a bounded number in memory."""
+    """The queries of a samples shard with their places in it, a bounded number in memory. Raises UserError when the
+    shard cannot be read."""
     start = 0
-    with pq.ParquetFile(shard) as file:
-        for batch in file.iter_batches(batch_size=_BATCH):
-            places = pc.indices_nonzero(pc.equal(batch.column("kind"), "query"))
-            if len(places):
-                samples = from_table(pa.Table.from_batches([batch]).take(places))
-                yield from zip((start + place for place in places.to_pylist()), samples, strict=True)
-            start += batch.num_rows
+    try:
+        with pq.ParquetFile(shard) as file:
+            for batch in file.iter_batches(batch_size=_BATCH):
+                places = pc.indices_nonzero(pc.equal(batch.column("kind"), "query"))
+                if len(places):
+                    samples = from_table(pa.Table.from_batches([batch]).take(places))
+                    yield from zip((start + place for place in places.to_pylist()), samples, strict=True)
+                start += batch.num_rows
+    except (OSError, pa.ArrowException) as error:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{shard} cannot be read ({first_line}): ingest the raw data of its corpus again") from None
 
 
 def known_answer(journal: Journal, key: str) -> dict[str, Any] | None:

@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from curate.corpus import Image, Sample
+from curate.rewards.prompt import defused, lists_options
 from curate.schemas import IMAGE_PLACEHOLDER
 
 Choices = tuple[tuple[str, str], ...]
 """Options as (letter, text)."""
 
-_MARKERS: Final = re.compile(r"<(image>|video>|audio>|\|\w+\|>)", re.ASCII)
-"""What a trainer acts on wherever it stands in a text (``curate.exports.markers``)."""
-_LABEL: Final = re.compile(r"\b(\w+)[.):]\s*")
-"""What may be the label of an option in a question: ``A.``, ``A)``, ``A:`` or ``(A)``, and the space after it."""
 _WORD: Final = re.compile(r"[^\t\n\f\r ]")
 
 
@@ -45,36 +42,23 @@ class Question:
     """The reference by the options as they are shown."""
 
 
-def render(
-    sample: Sample,
-    system_prompt: str,
-    *,
-    text_only: bool = False,
-    choices: Choices | None = None,
-    answer: tuple[str, ...] | None = None,
-) -> Question:
+def render(sample: Sample, system_prompt: str, *, text_only: bool = False) -> Question:
     """The question of a query.
 
     A sample without a system message gets ``system_prompt`` unless it is empty; options that the question does not
-    list are added to it. ``text_only`` leaves the pictures out. ``choices`` and ``answer`` take the place of the
-    sample's (:mod:`curate.rollouts.shuffle`); options that the question lists itself are replaced there.
+    list are added to it. ``text_only`` leaves the pictures out.
     """
     messages = [] if sample.turns[0].role == "system" or not system_prompt else [Message("system", system_prompt)]
     messages += [Message(turn.role, content_of(turn.parts)) for turn in sample.turns]
-    shown = sample.choices if choices is None else choices
     asked = messages[-1].content
-    places = option_places(asked, sample.choices)
-    if shown and places is None:
-        asked += defused("".join(f"\n{label}. {text}" for label, text in shown))
-    elif places is not None:
-        for (start, stop), (_, text) in sorted(zip(places, shown, strict=True), reverse=True):
-            asked = asked[:start] + text + asked[stop:]
-    messages[-1] = Message(messages[-1].role, asked)
+    if sample.choices and not lists_options(asked, sample.choices):
+        asked += defused("".join(f"\n{label}. {text}" for label, text in sample.choices))
+        messages[-1] = Message(messages[-1].role, asked)
     images = tuple(sample.images[part] for turn in sample.turns for part in turn.parts if isinstance(part, int))
     if text_only:
         messages = [Message(m.role, m.content.replace(IMAGE_PLACEHOLDER, "").strip()) for m in messages]
         images = ()
-    return Question(tuple(messages), images, shown, sample.answer if answer is None else answer)
+    return Question(tuple(messages), images, sample.choices, sample.answer)
 
 
 def untrainable(sample: Sample) -> str | None:
@@ -108,40 +92,6 @@ def chat(question: Question, image_urls: Sequence[str]) -> list[dict[str, Any]]:
     return messages
 
 
-def defused(text: str) -> str:
-    """A text in which no trainer finds a marker of its own: ``<image>`` becomes ``< image>``."""
-    return _MARKERS.sub(r"< \1", text) if "<" in text else text
-
-
-def option_places(question: str, choices: Choices) -> list[tuple[int, int]] | None:
-    """Where the question has the text of each option behind its label; None unless it has all of them.
-
-    The texts alone prove nothing: the words of an option, or its digit, may be part of what is asked.
-    """
-    if not choices:
-        return None
-    # Folding may change the length of a text ("ß"), and places in the text as written are wanted.
-    folded = [character.casefold() for character in question]
-    origin = [place for place, letters in enumerate(folded) for _ in letters] + [len(question)]
-    said = "".join(folded)
-    labels = [(found[1], found.end()) for found in _LABEL.finditer(said)]
-    places = []
-    for label, text in choices:
-        wanted = text.casefold()
-        starts = (start for found, start in labels if found == label.casefold() and _stands_at(start, wanted, said))
-        start = next(starts, None)
-        if start is None:
-            return None
-        places.append((origin[start], origin[start + len(wanted)]))
-    return places
-
-
 def content_of(parts: Sequence[str | int]) -> str:
     """The text of a message, with a placeholder for each picture."""
     return "".join(defused(part) if isinstance(part, str) else IMAGE_PLACEHOLDER for part in parts)
-
-
-def _stands_at(start: int, text: str, said: str) -> bool:
-    """Whether ``said`` has ``text`` at this place, and no word goes on behind it."""
-    stop = start + len(text)
-    return said.startswith(text, start) and not re.match(r"\w", said[stop : stop + 1])

@@ -19,14 +19,13 @@ from typing import Any, Final
 
 from curate.corpus import Corpus, Sample
 from curate.judge.journal import Journal
-from curate.judge.shards import may_be_sent
 from curate.rollouts.candidates import Candidate, surest
 from curate.rollouts.choice import corpus_sizes
 from curate.rollouts.conversations import Writer, check_folder, written_folder
 from curate.rollouts.demo import Demo, demo_model
 from curate.rollouts.funnel import Funnel
 from curate.rollouts.helping import WORST, Helpers, UnansweredError
-from curate.rollouts.masking import explanation_of, masked
+from curate.rollouts.masking import explanation_of, masked, still_named
 from curate.rollouts.plan import journal_folder
 from curate.rollouts.question import Question, render
 from curate.rollouts.respond_options import RespondOptions
@@ -184,11 +183,12 @@ class _Respond:
         self._funnel.routes[route] += 1
         if route == "drop":
             return _Outcome("mostly_wrong")
-        if not may_be_sent(rolled.sample.privacy, rolled.sample.source, self._options):
+        if rolled.sample.privacy == "identified":
+            # A record has no place for this mark: ingested, it would pass for a sample that identifies nobody.
             if route == "rebuild":
                 self._funnel.explanations += len(rolled.right)
                 self._funnel.open += len(rolled.right)
-            return _Outcome("refused")
+            return _Outcome("identified")
         if route == "rewrite" and self._options.stronger is None:
             return _Outcome("no_stronger_model")
         try:
@@ -212,6 +212,7 @@ class _Respond:
         )
         problems = [result for result in found if isinstance(result, str)]
         funnel.open += len(problems)
+        funnel.named += sum(result is None for result in found)
         candidates = [result for result in found if isinstance(result, Candidate)]
         leading = [candidate for candidate in candidates if candidate.right]
         funnel.rebuilt += len(leading)
@@ -219,7 +220,7 @@ class _Respond:
         if problems:
             raise UnansweredError(min(problems, key=WORST.index))
         if not leading:
-            return _Outcome("not_rebuilt" if candidates else "unexplained")
+            return _Outcome("not_rebuilt" if candidates else "still_named" if None in found else "unexplained")
         best, measure = surest(leading)
         funnel.chosen_by[measure] += 1
         detail = {"rebuilt": len(leading), "chosen_by": measure, "model": self._info.model}
@@ -227,9 +228,14 @@ class _Respond:
             detail["uncertainty"] = best.uncertainty
         return _Outcome("rebuilt", best.response, detail)
 
-    async def _rebuilt(self, sample: Sample, asked: Question, response: str, explanation: str) -> Candidate | str:
+    async def _rebuilt(
+        self, sample: Sample, asked: Question, response: str, explanation: str
+    ) -> Candidate | str | None:
+        """The explanation after its test; why there was none, in a word; None when its answer cannot be masked."""
         options = self._options
         text = masked(explanation, response, sample)
+        if still_named(text, response, sample):
+            return None
         question = rebuild_question(asked, text, with_images=options.with_images)
         try:
             entry = await self._helpers.ask("rebuild", options.rebuild, sample, question)

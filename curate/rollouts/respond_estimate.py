@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from curate.corpus import Corpus
 from curate.judge.journal import Journal
-from curate.judge.shards import may_be_sent
 from curate.rollouts.helping import TYPICAL, Purpose, helper_key
-from curate.rollouts.masking import explanation_of, masked
+from curate.rollouts.masking import explanation_of, masked, still_named
 from curate.rollouts.plan import journal_folder, known_answer
 from curate.rollouts.question import Question, render
 from curate.rollouts.respond_options import Helper, RespondOptions
@@ -66,7 +65,7 @@ def estimate_responses(corpus: Corpus, options: RespondOptions) -> RespondEstima
 def _asked(rolled: Rolled, options: RespondOptions, info: RunInfo) -> list[tuple[Purpose, Helper, Question]]:
     often, sometimes = options.thresholds(info.k)
     sample = rolled.sample
-    if rolled.correct < sometimes or not may_be_sent(sample.privacy, sample.source, options):
+    if rolled.correct < sometimes or sample.privacy == "identified":
         return []
     asked = render(sample, info.system_prompt)
     if rolled.correct < often:
@@ -77,8 +76,9 @@ def _asked(rolled: Rolled, options: RespondOptions, info: RunInfo) -> list[tuple
         explanation = explanation_of(response)
         if explanation is not None:
             text = masked(explanation, response, sample)
-            question = rebuild_question(asked, text, with_images=options.with_images)
-            found.append(("rebuild", options.rebuild, question))
+            if not still_named(text, response, sample):
+                question = rebuild_question(asked, text, with_images=options.with_images)
+                found.append(("rebuild", options.rebuild, question))
     return found
 
 

@@ -82,8 +82,6 @@ class RespondOptions:
     """Subset that the responses are of, as a mixture names it."""
     with_images: bool = False
     """Whether the rebuilding model sees the pictures."""
-    declared_deidentified: frozenset[str] = frozenset()
-    """Sources whose DICOM files the user declares to hold no identifying data."""
     bound: ImageBound = field(default_factory=ImageBound)
 
     def check(self) -> None:

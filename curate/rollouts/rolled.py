@@ -41,14 +41,16 @@ def rolled_queries(corpus: Corpus, run: str, info: RunInfo) -> Iterator[Rolled |
             continue
         try:
             yield from _rolled(shard, facts, info)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
             first_line = (str(error).splitlines() or [type(error).__name__])[0]
-            raise UserError(
-                f"{facts} or its responses cannot be read ({first_line}); remove {folder} and {_REMEDY}"
-            ) from None
+            raise UserError(f"{facts} or its responses cannot be read ({first_line}); {_remedy(folder)}") from None
 
 
-_REMEDY: Final = "run the same curate rollout again: what was answered is in the journal and is not asked again"
+def _remedy(folder: Path) -> str:
+    return (
+        f"remove {folder} and run the same curate rollout again: what was answered is in the journal and is not asked "
+        f"again"
+    )
 
 
 def _rolled(shard: Path, facts: Path, info: RunInfo) -> Iterator[Rolled | None]:
@@ -57,17 +59,17 @@ def _rolled(shard: Path, facts: Path, info: RunInfo) -> Iterator[Rolled | None]:
     responses = groupby(_responses(responses_path(facts)), key=lambda row: row["id"])
     for place, sample in queries(shard):
         if place >= len(ids) or ids[place] != sample.id:
-            raise UserError(f"{facts} is about other samples than {shard}; {_REMEDY}")
+            raise UserError(f"{facts} is about other samples than {shard}; {_remedy(facts.parent)}")
         if not answers[place]:
             yield None
             continue
         identity, rows = next(responses, (None, iter(())))
         if identity != sample.id:
-            raise UserError(f"{responses_path(facts)} does not fit {facts.name}; {_REMEDY}")
+            raise UserError(f"{responses_path(facts)} does not fit {facts.name}; {_remedy(facts.parent)}")
         if statuses[place] != "scored" or answers[place] != info.k:
             yield None
             continue
-        yield Rolled(sample, correct[place], tuple(row["response"] for row in rows if row["accuracy"] >= 1))
+        yield Rolled(sample, correct[place], tuple(row["response"] for row in rows if (row["accuracy"] or 0) >= 1))
 
 
 def _responses(path: Path) -> Iterator[dict[str, Any]]:

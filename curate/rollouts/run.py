@@ -28,9 +28,9 @@ from curate.rollouts.plan import Attempt, Planner, Row, Task, journal_folder, qu
 from curate.rollouts.question import chat
 from curate.rollouts.report import RolloutSummary
 from curate.rollouts.runs import check_same_run, write_run_info
-from curate.rollouts.scoring import wrong_answer
+from curate.rollouts.scoring import right_answer, wrong_answer
 from curate.rollouts.session import Line, Pictures, Session
-from curate.rollouts.shards import fingerprint_of, is_current, write_run_shard
+from curate.rollouts.shards import fingerprint_of, is_current, read_facts, write_run_shard
 from curate.rollouts.tables import run_folder
 
 CHUNK: Final = 128
@@ -53,7 +53,7 @@ def rollout_corpus(
 
     An endpoint that fails, a spent budget or a stop never raise: they leave queries unscored, and the summary's
     ``status`` and ``stopped`` say so. Raises UserError for options that cannot be, a corpus without queries, a run of
-    this name by another model, and a corpus that cannot be read or written.
+    this name by another model or asked otherwise, and a corpus that cannot be read or written.
     """
     options.check()
     check_same_run(corpus, options)
@@ -144,16 +144,20 @@ class _Run:
             picked = await asyncio.to_thread(choice.of, path)
             target = folder / path.name
             fingerprint = fingerprint_of(path, self._options, picked)
-            if await asyncio.to_thread(is_current, target, fingerprint):
-                await asyncio.to_thread(self._count_known, path, target)
+            if await asyncio.to_thread(is_current, target, fingerprint) and await asyncio.to_thread(
+                self._count_known, path, target
+            ):
                 continue
             await self._go_through(_Shard(path, target, fingerprint, picked), tasks)
 
-    def _count_known(self, path: Path, target: Path) -> None:
-        with pq.ParquetFile(target) as file:
-            facts = file.read()
+    def _count_known(self, path: Path, target: Path) -> bool:
+        """Enter facts that are up to date; False when they are damaged, to be made again."""
+        facts = read_facts(target, path)
+        if facts is None:
+            return False
         self._summary.reused += pc.sum(facts["rollout_k"]).as_py() or 0
         self._count(path, facts)
+        return True
 
     def _count(self, path: Path, facts: object) -> None:
         with pq.ParquetFile(path) as file:
@@ -223,7 +227,8 @@ class _Run:
         problem: Row | None = None
         messages = chat(attempt.question, urls)
         if line.demo:
-            line.demo.teach(messages, attempt.question.answer[0], wrong_answer(attempt.question, task.sample))
+            question, sample = attempt.question, task.sample
+            line.demo.teach(messages, right_answer(question, sample), wrong_answer(question, sample))
         try:
             await line.ask(attempt.key, task.tokens_in, messages, about=task.sample.id, number=attempt.number)
         except (StoppedError, ClosedError):

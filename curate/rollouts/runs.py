@@ -1,4 +1,4 @@
-"""Runs by name: one run holds the answers of one model to one kind of question."""
+"""Runs by name: one run holds the answers of one model that was asked in one way."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ def info_of(options: RolloutOptions) -> RunInfo:
 
 
 def check_same_run(corpus: Corpus, options: RolloutOptions) -> None:
-    """Raise UserError when the run's name belongs to a run of another kind or of another model."""
+    """Raise UserError when the run's name belongs to a run of another model, of another kind, or asked otherwise.
+
+    A run that ends early keeps the tables it has: with answers to two prompts in it, it would be a mixture that nobody
+    could tell from either.
+    """
     folder = run_folder(corpus, options.run)
     if not (folder / MARKER).exists():
         return
@@ -32,6 +36,12 @@ def check_same_run(corpus: Corpus, options: RolloutOptions) -> None:
         difference = f"answers of {before.model}, not of {now.model}"
     elif (before.text_only, before.shuffle_options) != (now.text_only, now.shuffle_options):
         difference = f"a run {_kind(before)}, and this one is {_kind(now)}"
+    elif before.system_prompt != now.system_prompt:
+        difference = "answers to another system prompt (--system-prompt)"
+    elif before.temperature != now.temperature:
+        difference = f"answers at --temperature {before.temperature:g}, not {now.temperature:g}"
+    elif before.max_tokens != now.max_tokens:
+        difference = f"answers of at most {before.max_tokens:,} tokens, not {now.max_tokens:,} (--max-tokens)"
     else:
         return
     raise UserError(

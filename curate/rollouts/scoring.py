@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from curate.corpus import Sample, UserError
 from curate.rewards import RewardError, compute_score, reference_problem
+from curate.rewards.choice import options_listed, options_named
 from curate.rollouts.question import Question
 
 _MOST_KNOWN = 100_000
@@ -94,9 +95,26 @@ def _number(text: str | None) -> float | None:
         return None
 
 
+def right_answer(question: Question, sample: Sample) -> str:
+    """An answer that the reward takes for the reference, for the demo model."""
+    if sample.query_type != "multi_choice" or not question.choices:
+        return question.answer[0]
+    return ", ".join(question.choices[place][0] for place in sorted(referenced(question.answer, question.choices)))
+
+
 def wrong_answer(question: Question, sample: Sample) -> str:
     """An answer that is not the reference, for the demo model."""
     if sample.query_type == "yes_no":
         return "no" if question.answer[0].strip().casefold() in ("yes", "y", "true") else "yes"
-    others = [label for label, _ in question.choices if label not in question.answer]
+    right = referenced(question.answer, question.choices)
+    others = [label for place, (label, _) in enumerate(question.choices) if place not in right]
     return others[0] if others else "something else entirely"
+
+
+def referenced(answer: Sequence[str], choices: Sequence[tuple[str, str]]) -> set[int]:
+    """Places of all options that references name, whether they belong together or are equally right."""
+    places: set[int] = set()
+    for text in answer:
+        named = options_named(text, choices) or options_listed(text, choices)
+        places |= {place for place in named if isinstance(place, int)}
+    return places

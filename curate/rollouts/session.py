@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -98,7 +99,7 @@ class Line:
         )  # Few endpoints know seeds; only the demo needs one.
         answer = await self.caller.answer(about, tokens_in, partial(self.client.chat, messages, **fields))
         entry = {
-            "response": answer.content or answer.refusal or "",
+            "response": spoken(answer),
             "finish": answer.finish,
             "tokens": [answer.tokens_in, answer.tokens_out],
             "asked": self._model,
@@ -108,6 +109,14 @@ class Line:
         }
         await self.caller.keep(key, entry, ok=True)
         return entry
+
+
+def spoken(answer: Answer) -> str:
+    """All that a model said: thoughts that the endpoint tells apart stand in front, in ``<think>``, where the model
+    wrote them and the reward looks for them."""
+    said = answer.content or answer.refusal or ""
+    thought = re.sub(r"</?think>", "", answer.reasoning or "").strip()
+    return said if not thought or "<think>" in said else f"<think>{thought}</think>\n{said.lstrip()}"
 
 
 class Session:

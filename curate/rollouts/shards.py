@@ -20,7 +20,7 @@ from curate.rewards.groups import has_spread
 from curate.rollouts.options import RolloutOptions
 from curate.rollouts.plan import NOT_CHOSEN, NOT_REACHED, Attempt, Planner, Row, known_answer, queries
 from curate.rollouts.question import Question
-from curate.rollouts.scoring import Scored, reference, score
+from curate.rollouts.scoring import Scored, reference, referenced, score
 from curate.rollouts.tables import FACTS, RESPONSES, responses_path
 
 FORMAT: Final = 1
@@ -53,6 +53,19 @@ def fingerprint_of(shard: Path, options: RolloutOptions, picked: frozenset[str] 
 def is_current(target: Path, fingerprint: str) -> bool:
     """Whether both tables of a shard are there and up to date."""
     return {shard_fingerprint(target), shard_fingerprint(responses_path(target))} == {fingerprint}
+
+
+def read_facts(target: Path, shard: Path) -> pa.Table | None:
+    """A facts shard; None when it is damaged behind a fingerprint that is whole. ``shard`` holds the samples."""
+    with pq.ParquetFile(shard) as file:
+        ids = file.read(columns=["id"])
+    try:
+        with pq.ParquetFile(target) as file:
+            table = file.read()
+        table.validate(full=True)
+    except (OSError, pa.ArrowException):
+        return None
+    return table if table.schema.equals(FACTS) and table.select(["id"]).equals(ids) else None
 
 
 def write_run_shard(
@@ -162,7 +175,8 @@ def chance_of(sample: Sample) -> float | None:
     if sample.query_type == "yes_no":
         return 0.5
     if sample.query_type == "choice" and sample.choices:
-        return 1 / len(sample.choices)
+        # Several references are equally right: a guess may hit any of them.
+        return len(referenced(sample.answer, sample.choices)) / len(sample.choices)
     if sample.query_type == "multi_choice" and sample.choices:
         return 1.0 / ((1 << len(sample.choices)) - 1)
     return None

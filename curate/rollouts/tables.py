@@ -104,7 +104,7 @@ def find_run(corpus: Corpus, name: str | None, *, text_only: bool) -> str:
     """The run called ``name``, or the only one of its kind. Raises UserError naming those that there are."""
     kinds = {run: read_run(corpus, run).text_only for run in run_names(corpus)}
     fitting = [run for run, without in kinds.items() if without == text_only]
-    command = f"curate rollout {corpus.path} --model NAME{' --text-only' if text_only else ''}"
+    command = f"curate rollout {corpus.path} --model NAME --url URL{' --text-only' if text_only else ''}"
     if name is not None:
         if name in fitting:
             return name

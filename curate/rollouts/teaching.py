@@ -8,8 +8,9 @@ from typing import Final
 from curate.corpus import Sample
 from curate.rewards.answer import extract_answer, thinks_first
 from curate.rewards.choice import options_listed, options_named
+from curate.rewards.prompt import defused
 from curate.rollouts.masking import MASK
-from curate.rollouts.question import Message, Question, defused
+from curate.rollouts.question import Message, Question
 
 _REBUILD: Final = f"""\
 You are given a question and an explanation of its answer. Wherever the answer stood in the explanation, {MASK} stands
@@ -24,10 +25,18 @@ who solves the question: do not say or hint that the answer was known beforehand
 </think>, then the answer, and nothing else, inside <answer> and </answer>. When options are listed, the answer is the
 letter of the right one, or the letters of all that are right, separated by commas."""
 
+_ANSWER: Final = r"(?:right |correct |true |final )?answer\b(?!\s(?:choices?|options?|candidates?|alternatives?))"
+_WERE: Final = r"(?:i|we)(?: was| were| am| are|'m|'re| have been|'ve been)"
 _GIVEN_AWAY: Final = re.compile(
-    r"\b(?:reference|given|provided|known|stated) (?:right |correct )?answer\b|\banswer (?:provided|given|supplied)\b"
-    r"|\b(?:answer|it) (?:was|is|has been) (?:given|provided|supplied|stated)\b|\b(?:was|were|am|are) told\b"
-    r"|(?:给定|提供|参考|已知)的?(?:正确)?答案",
+    rf"\b(?:reference|given|provided|supplied|known|stated) {_ANSWER}"
+    rf"|\b{_ANSWER} (?:(?:was|is|has been|that was|that is) )?(?:already )?(?:provided|supplied|stated|known)\b"
+    rf"|\b{_ANSWER} (?:was|is|has been) (?:already )?given\b|\b{_ANSWER} given to (?:me|us)\b"
+    rf"|\bit (?:was|is) (?:given|stated|known|provided) that (?:the {_ANSWER}|option)"
+    rf"|\b(?:i|we) (?:already )?(?:know|knew) (?:that )?(?:the|its) {_ANSWER}|\bknowing (?:that )?the {_ANSWER}"
+    rf"|\b{_WERE} told (?:that )?(?:it|this|option|the {_ANSWER})"
+    rf"|\b{_WERE} (?:given|provided with|supplied with) the (?:\w+ )?{_ANSWER}"
+    rf"|\b(?:since|as|because|given that) the (?:right|correct|true) answer (?:is|was|must)\b"
+    r"|(?:给定|提供|参考|已知)的?(?:正确)?答案(?!选项)",
     re.IGNORECASE,
 )
 """A response that says it knew the answer teaches a model to say so."""

@@ -10,8 +10,9 @@ from typing import Any
 
 import polars as pl
 from judge.endpoint import Behaviour, Connection, Request, completion
-from support.cli import Ran, curate
+from support.cli import Ran
 from support.corpora import picture
+from support.inside import curate
 from support.measured import query, stored
 
 from curate.corpus import Corpus, Sample

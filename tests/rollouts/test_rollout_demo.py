@@ -3,17 +3,18 @@
 from pathlib import Path
 
 from rollouts.playing import effusion, facts, organ, responses
-from support.cli import curate
+from support import cli
+from support.inside import curate
 from support.measured import make_corpus
 
 
 def test_the_demo_model_says_that_it_is_none_and_answers_the_same_each_time(tmp_path: Path) -> None:
     found = []
-    for name in ("a", "b"):
+    for name, run in (("a", curate), ("b", cli.curate)):
         path = tmp_path / name
         corpus = make_corpus(path, [organ(path, n) for n in range(15)] + [effusion(path, n) for n in range(15)])
         assert curate("rollout", path, "--url", "demo", "--k", "3").status == 0
-        ran = curate("rollout", path, "--url", "demo", "--k", "6", "--json")
+        ran = run("rollout", path, "--url", "demo", "--k", "6", "--json")
         assert ran.status == 0, ran.err
         assert "It is no model" in ran.err
         counts = ran.json()

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from judge.endpoint import Connection, Endpoint, Request, always, completion
 from rollouts.playing import (
@@ -18,8 +20,8 @@ from rollouts.playing import (
     said,
     scripted,
 )
-from support.cli import curate
 from support.corpora import picture, store
+from support.inside import curate
 from support.measured import caption, make_corpus, query, stored
 
 from curate.corpus import Corpus, UserError
@@ -42,7 +44,7 @@ def test_an_endpoint_that_is_down_ends_the_run_with_status_3(corpus: Corpus) -> 
     with Endpoint(scripted(SCRIPT)) as endpoint:
         roll(corpus, endpoint.url, k=1, model="m", max_tokens=2048)
         endpoint.behaviour = always(503, {"error": {"message": "overloaded"}})
-        ran = rollout(corpus, endpoint.url, "--k", "4")
+        ran = rollout(corpus, endpoint.url, "--k", "4", "--patience", "0.5")
         assert ran.status == 3
         assert "the endpoint is down" in ran.err
         # What was there before stays: one answer each, and no score that rests on fewer than asked for.
@@ -56,7 +58,7 @@ def test_an_endpoint_that_is_down_ends_the_run_with_status_3(corpus: Corpus) -> 
 def test_nothing_listens_there(corpus: Corpus) -> None:
     with Endpoint() as endpoint:
         url = endpoint.url
-    ran = rollout(corpus, url, "--k", "1")
+    ran = rollout(corpus, url, "--k", "1", "--patience", "0.5")
     assert ran.status == 3
     assert KEY not in ran.err
 
@@ -146,7 +148,7 @@ def test_a_picture_that_has_changed_is_told(tmp_path: Path) -> None:
         assert roll(corpus, endpoint.url, k=1).scored == 2
 
 
-@pytest.mark.parametrize("damage", ["facts", "responses", "gone", "settings"])
+@pytest.mark.parametrize("damage", ["facts", "inside", "ids", "responses", "gone", "settings"])
 def test_damaged_tables_are_made_again_from_the_journal(corpus: Corpus, damage: str) -> None:
     with Endpoint(scripted(SCRIPT)) as endpoint:
         roll(corpus, endpoint.url, k=2)
@@ -154,6 +156,13 @@ def test_damaged_tables_are_made_again_from_the_journal(corpus: Corpus, damage: 
         folder = corpus.path / "rollouts" / "rollout"
         if damage == "facts":
             (folder / "part-00000.parquet").write_bytes(b"PAR1 and no more")
+        elif damage == "inside":
+            content = (folder / "part-00000.parquet").read_bytes()
+            (folder / "part-00000.parquet").write_bytes(content[:60] + b"\xff" * 120 + content[180:])
+        elif damage == "ids":
+            table = pq.read_table(folder / "part-00000.parquet")
+            wrong = table.set_column(0, "id", pa.array(["0" * 64] * len(table)))
+            pq.write_table(wrong.replace_schema_metadata(table.schema.metadata), folder / "part-00000.parquet")
         elif damage == "responses":
             (folder / "responses-00001.parquet").unlink()
         elif damage == "gone":

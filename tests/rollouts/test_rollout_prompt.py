@@ -10,15 +10,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from judge.endpoint import Endpoint
 from rollouts.playing import effusion, organ, playing, roll, thinking
-from support.cli import curate
 from support.corpora import picture
+from support.inside import curate
 from support.measured import make_corpus, query, stored, write_signals
 
 from curate.corpus import Image, Origin, Sample, Turn, to_table
 from curate.exports.turns import flatten_turns
 from curate.exports.verl import VerlWriter, _prompt
-from curate.rewards.prompt import DEFAULT_SYSTEM_PROMPT
-from curate.rollouts.question import option_places, render, untrainable
+from curate.rewards.prompt import DEFAULT_SYSTEM_PROMPT, lists_options
+from curate.rollouts.question import render, untrainable
 from curate.rollouts.scoring import reference
 
 
@@ -139,14 +139,13 @@ def test_the_same_queries_are_left_out(sample: Sample) -> None:
 @pytest.mark.parametrize(
     ("question", "found"),
     [
-        ("Which?\nA. Liver\nB. Lung", ["Liver", "Lung"]),
-        ("WHICH? (a) LIVER (b) LUNG", ["LIVER", "LUNG"]),
-        ("Straße? A: Liver B: Lung", ["Liver", "Lung"]),
-        ("Which? A. Liver", None),
-        ("Which? A. Livers B. Lung", None),
-        ("Liver or Lung?", None),
+        ("Which?\nA. Liver\nB. Lung", True),
+        ("WHICH? (a) LIVER (b) LUNG", True),
+        ("Straße? A: Liver B: Lung", True),
+        ("Which? A. Liver", False),
+        ("Which? A. Livers B. Lung", False),
+        ("Liver or Lung?", False),
     ],
 )
-def test_where_options_stand(question: str, found: list[str] | None) -> None:
-    places = option_places(question, (("A", "Liver"), ("B", "Lung")))
-    assert (None if places is None else [question[start:stop] for start, stop in places]) == found
+def test_when_a_question_lists_its_options(question: str, found: bool) -> None:
+    assert lists_options(question, (("A", "Liver"), ("B", "Lung"))) == found

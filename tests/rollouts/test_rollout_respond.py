@@ -2,14 +2,28 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from judge.endpoint import Behaviour, Connection, Endpoint, Request, always, completion
-from rollouts.playing import ENVIRONMENT, KEY, effusion, journal_lines, organ, playing, roll, said, shows, thinking
-from support.cli import Ran, curate
-from support.measured import make_corpus, query
+from rollouts.playing import (
+    ENVIRONMENT,
+    KEY,
+    effusion,
+    journal_lines,
+    organ,
+    playing,
+    responses,
+    roll,
+    said,
+    shows,
+    thinking,
+)
+from support.cli import Ran
+from support.inside import curate
+from support.measured import make_corpus, query, write_signals
 
 from curate.corpus import Corpus
 
@@ -42,16 +56,22 @@ def with_probabilities(answer: str, share: float) -> dict[str, Any]:
     return completion(None, choices=[{"message": message, "finish_reason": "stop", "logprobs": logprobs}])
 
 
-@pytest.fixture
-def corpus(tmp_path: Path) -> Corpus:
-    """Questions that were answered rightly 8, 6, 4, 3, 2 and 0 times of 8."""
-    path = tmp_path / "c"
+@pytest.fixture(scope="module")
+def rolled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of questions that were answered rightly 8, 6, 4, 3, 2 and 0 times of 8; tests get copies of it."""
+    path = tmp_path_factory.mktemp("rolled") / "c"
     meta = {"patient_id": "p1", "modality": "CT", "image": "not ours"}
     corpus = make_corpus(path, [organ(path, number, meta=meta) for number in range(6)], per_shard=4)
     right = {f"Organ {number}": times for number, times in enumerate((8, 6, 4, 3, 2, 0))}
     with Endpoint(often(right)) as endpoint:
         assert roll(corpus, endpoint.url).correct == {8: 1, 6: 1, 4: 1, 3: 1, 2: 1, 0: 1}
-    return corpus
+    return path
+
+
+@pytest.fixture
+def corpus(rolled: Path, tmp_path: Path) -> Corpus:
+    """A copy of that corpus."""
+    return Corpus.open(shutil.copytree(rolled, tmp_path / "c"))
 
 
 def respond(corpus: Corpus, out: Path, rebuild: str, stronger: str | None = None, *arguments: str) -> Ran:
@@ -68,7 +88,8 @@ def check(counts: dict[str, Any]) -> None:
     """The funnel adds up."""
     assert sum(counts["outcomes"].values()) == counts["questions"] == sum(counts["routes"].values())
     stage = counts["rebuild"]
-    assert stage["explanations"] == stage["unexplained"] + stage["rebuilt"] + stage["not_rebuilt"] + stage["open"]
+    tested = stage["rebuilt"] + stage["not_rebuilt"]
+    assert stage["explanations"] == stage["unexplained"] + stage["still_named"] + tested + stage["open"]
     assert counts["kept"] == counts["outcomes"].get("rebuilt", 0) + counts["outcomes"].get("rewritten", 0)
     assert sum(stage["chosen_by"].values()) == counts["outcomes"].get("rebuilt", 0)
 
@@ -130,7 +151,7 @@ def test_the_funnel_from_questions_to_responses(corpus: Corpus, tmp_path: Path) 
 def test_the_responses_become_an_sft_export(corpus: Corpus, tmp_path: Path) -> None:
     with Endpoint(playing(lambda request, number: "<answer>B</answer>")) as small:
         assert respond(corpus, tmp_path / "out", small.url).status == 0
-    assert curate("score", tmp_path / "out", "-o", tmp_path / "sft").status == 0
+    assert curate("ingest", tmp_path / "out", "-o", tmp_path / "sft").status == 0
     ingested = Corpus.open(tmp_path / "sft")
     (shard,) = ingested.shards()
     samples = list(ingested.samples(shard))
@@ -138,6 +159,7 @@ def test_the_responses_become_an_sft_export(corpus: Corpus, tmp_path: Path) -> N
     assert {sample.source for sample in samples} == {"stability_aware"}
     assert all(len(sample.meta["parent"]) == 64 for sample in samples)
     assert {(sample.meta["patient_id"], sample.meta["modality"]) for sample in samples} == {("p1", "CT")}
+    write_signals(ingested)
     ran = curate("export", tmp_path / "sft", "--format", "llamafactory-sft", "-o", tmp_path / "export", "--json")
     assert ran.status == 0, ran.err
 
@@ -180,7 +202,7 @@ def test_an_endpoint_without_probabilities(corpus: Corpus, tmp_path: Path) -> No
     [
         ("<answer>B</answer>", "rewritten_no_reasoning"),
         (thinking("B", "The reference answer is B, so B."), "rewritten_gives_itself_away"),
-        (thinking("B", "I was told that it is the lung."), "rewritten_gives_itself_away"),
+        (thinking("B", "As the answer is known to be B, air it is."), "rewritten_gives_itself_away"),
         (WRONG, "rewritten_wrong"),
         ("B", "rewritten_wrong"),
         (None, "rewritten_wrong"),
@@ -239,23 +261,73 @@ def test_a_run_that_ends_early_writes_nothing_and_goes_on(corpus: Corpus, tmp_pa
         assert len(small.requests) == 14
         small.behaviour = always(503, {"error": {"message": "overloaded"}})
         assert respond(corpus, out, small.url).status == 0  # Everything is known.
-        down = respond(corpus, tmp_path / "other", small.url, None, "--with-images")
+        down = respond(corpus, tmp_path / "other", small.url, None, "--with-images", "--patience", "0.5")
         assert down.status == 3
         assert "the endpoint is down" in down.err
     assert len(records(out)) == 2
 
 
-def test_identified_dicom_never_leaves(tmp_path: Path) -> None:
+def test_identified_samples_get_no_response_whatever_was_declared(tmp_path: Path) -> None:
     path = tmp_path / "c"
     corpus = make_corpus(path, [organ(path, 0, privacy="identified", source="pacs"), organ(path, 1)])
     with Endpoint(often({"Organ": 8})) as endpoint:
         roll(corpus, endpoint.url, declared_deidentified=frozenset({"pacs"}))
         sent = len(endpoint.requests)
+        assert respond(corpus, tmp_path / "out", endpoint.url, None, "--dry-run").json()["rebuild_requests"] == 8
         ran = respond(corpus, tmp_path / "out", endpoint.url)
         assert ran.status == 1
-        assert ran.json()["outcomes"]["refused"] == 1
+        assert ran.json()["outcomes"]["identified"] == 1
         check(ran.json())
+        assert "a record outside the corpus cannot carry that mark" in ran.err
         assert not any("Organ 0" in said(request) for request in endpoint.requests[sent:])
+        assert not any("Organ 0" in json.dumps(record) for record in records(tmp_path / "out"))
+        declared = respond(corpus, tmp_path / "out", endpoint.url, None, "--declare-deidentified", "pacs")
+        assert declared.status == 2
+
+
+def test_explanations_that_cannot_be_masked_are_not_tested(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    corpus = make_corpus(path, [organ(path, 0)])
+    with Endpoint(playing(lambda request, number: thinking("B", "Aerated L_u_n_g, that is: lu\u00adng."))) as endpoint:
+        roll(corpus, endpoint.url)
+        sent = len(endpoint.requests)
+        counts = respond(corpus, tmp_path / "out", endpoint.url).json()
+        assert len(endpoint.requests) == sent
+    check(counts)
+    assert counts["rebuild"]["still_named"] == 8
+    assert counts["outcomes"] == {"still_named": 1}
+
+
+def test_the_thoughts_that_a_server_tells_apart_are_the_explanation(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    corpus = make_corpus(path, [organ(path, 0), organ(path, 1)])
+
+    async def behave(request: Request, connection: Connection) -> None:
+        name = "reasoning_content" if "Organ 0" in said(request) else "reasoning"
+        message = {"role": "assistant", "content": "\n\n<answer>B</answer>", name: "Air all around."}
+        await connection.answer(200, completion(None, choices=[{"message": message, "finish_reason": "stop"}]))
+
+    with Endpoint(behave) as endpoint:
+        roll(corpus, endpoint.url)
+        assert set(responses(corpus)["response"]) == {"<think>Air all around.</think>\n<answer>B</answer>"}
+        assert set(responses(corpus)["score"]) == {1.0}
+        counts = respond(corpus, tmp_path / "out", endpoint.url).json()
+    assert counts["outcomes"] == {"rebuilt": 2}
+    assert records(tmp_path / "out")[0]["conversations"][-1]["value"].startswith("<think>Air")
+
+
+@pytest.mark.parametrize("table", ["part", "responses"])
+def test_damage_inside_a_table_is_named_with_what_to_do(corpus: Corpus, tmp_path: Path, table: str) -> None:
+    folder = corpus.path / "rollouts" / "rollout"
+    damaged = folder / f"{table}-00000.parquet"
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:60] + b"\xff" * 120 + content[180:])
+    ran = respond(corpus, tmp_path / "out", "http://127.0.0.1:9/v1")
+    assert ran.status == 2
+    assert f"remove {folder} and run the same curate rollout again" in ran.err
+    shutil.rmtree(folder)
+    with Endpoint() as endpoint:
+        assert roll(corpus, endpoint.url).requests == 0
 
 
 def test_queries_without_all_their_answers_are_counted_apart(tmp_path: Path) -> None:
@@ -301,6 +373,7 @@ def test_what_is_not_ours_is_not_overwritten(corpus: Corpus, tmp_path: Path) -> 
     ("arguments", "sentence"),
     [
         (["--run", "rolout"], "there is no rollout run 'rolout' with pictures; did you mean rollout?"),
+        (["--run", "other"], "--model NAME --url URL"),
         (["--rebuild-from", "0.2"], "0 < rewrite-from <= rebuild-from <= 1"),
         (["--rewrite-from", "0"], "0 < rewrite-from <= rebuild-from <= 1"),
         (["--budget", "0"], "--budget must be greater than 0"),

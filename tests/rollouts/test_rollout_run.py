@@ -21,7 +21,7 @@ from rollouts.playing import (
     shows,
     thinking,
 )
-from support.cli import curate
+from support.inside import curate
 from support.measured import make_corpus, query, write_signals
 
 from curate.corpus import Corpus, UserError
@@ -77,13 +77,54 @@ def test_the_same_again_asks_nothing_and_a_higher_k_asks_only_the_new_ones(corpu
 
 
 @pytest.mark.parametrize(
-    "change", [{"system_prompt": "Answer in <answer></answer>."}, {"temperature": 0.7}, {"max_tokens": 100}]
+    ("change", "sentence"),
+    [
+        ({"system_prompt": "Answer in <answer></answer>."}, "answers to another system prompt"),
+        ({"temperature": 0.7}, "answers at --temperature 1, not 0.7"),
+        ({"max_tokens": 100}, "answers of at most 200 tokens, not 100"),
+    ],
 )
-def test_another_way_of_asking_asks_everything_again(corpus: Corpus, change: dict[str, Any]) -> None:
+def test_another_way_of_asking_is_another_run(corpus: Corpus, change: dict[str, Any], sentence: str) -> None:
     with Endpoint(scripted(SCRIPT)) as endpoint:
         roll(corpus, endpoint.url, k=2)
-        assert roll(corpus, endpoint.url, k=2, **change).requests == 10
+        before = (corpus.path / "rollouts" / "rollout" / "run.json").read_bytes(), facts(corpus)
+        with pytest.raises(UserError, match=f"{sentence}.*--name"):
+            roll(corpus, endpoint.url, k=2, **change)
+        assert (corpus.path / "rollouts" / "rollout" / "run.json").read_bytes() == before[0]
+        assert facts(corpus).equals(before[1])
+        assert roll(corpus, endpoint.url, k=2, run="other", **change).requests == 10
         assert roll(corpus, endpoint.url, k=2).requests == 0
+
+
+def test_many_answers_are_told_within_80_columns(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    corpus = make_corpus(path, [organ(path, number) for number in range(3)])
+    with Endpoint(playing(lambda request, number: thinking("B" if number % 3 else "A"))) as endpoint:
+        given = ("rollout", corpus.path, "--model", "m", "--url", endpoint.url, "--k", "15")
+        ran = curate(*given, env={"OPENAI_API_KEY": "x"}, columns=80)
+    shown = ran.err.partition("Queries by right answers of 15")[2].splitlines()[1:3]
+    assert shown[0].split()[:4] == ["source", "queries", "mixed", "0"]
+    assert shown[1].split() == ["organs", "3", "100%", "0", "0", "0", "0", "0", "3", "0", "0", "0"]
+    with Endpoint(playing(lambda request, number: thinking("B" if number % 3 else "A"))) as endpoint:
+        narrow = curate(*given[:5], endpoint.url, "--k", "15", env={"OPENAI_API_KEY": "x"}, columns=50)
+    assert "9-10:3" in narrow.err
+    assert max(map(len, narrow.err.partition("answers of 15")[2].splitlines()[1:4])) <= 50
+
+
+def test_several_references_are_as_many_chances(tmp_path: Path) -> None:
+    options = tuple(zip("ABCD", ("Liver", "Lung", "Heart", "Spleen"), strict=True))
+    samples = [
+        query("Q1?", "A", "Lung", query_type="choice", choices=options),
+        query("Q2?", "B", "Lung", query_type="choice", choices=options),
+        *(
+            query(f"Q{n}?", "A", "Heart", query_type="multi_choice", choices=options, source="several")
+            for n in range(3, 9)
+        ),
+    ]
+    corpus = make_corpus(tmp_path / "c", samples)
+    counts = curate("rollout", corpus.path, "--url", "demo", "--k", "8", "--json").json()
+    assert facts(corpus)["rollout_chance"].to_list() == [0.5, 0.25, *[1 / 15] * 6]
+    assert counts["by_source"]["several"]["correct"]["0"] < 6  # the demo names all that belong together
 
 
 def test_another_picture_is_another_question_and_another_reference_is_not(tmp_path: Path) -> None:

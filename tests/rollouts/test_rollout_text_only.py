@@ -5,7 +5,7 @@ from pathlib import Path
 
 from judge.endpoint import Endpoint, Request
 from rollouts.playing import ENVIRONMENT, effusion, facts, organ, playing, responses, roll, said, shows, thinking
-from support.cli import curate
+from support.inside import curate
 from support.measured import make_corpus, query
 
 

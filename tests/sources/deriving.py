@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from support.cli import curate
+from support.inside import curate
 from support.measured import make_corpus
 
 from curate.corpus import Corpus, Sample

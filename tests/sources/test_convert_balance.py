@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sources.deriving import derive, read
-from support.cli import curate
+from support.inside import curate
 from support.measured import make_corpus, query
 
 from curate.corpus import Sample
@@ -60,6 +60,18 @@ def test_the_share_bounds_yes_no_among_all_queries(tmp_path: Path) -> None:
     none, kept, _ = derive(tmp_path / "few", asked(2, 2, 190), "yes-no", "--yes-no-share", "0.05")
     assert tally(kept) == (2, 2, 190)
     assert none["rejects"] == {}
+
+
+def test_many_small_sources_share_what_is_left_of_rounding() -> None:
+    table = np.full((50, 2), 10, np.int64)
+    options = ConvertOptions("yes-no", yes_no_share=0.05)
+    quota = _quotas(table, options, 900, list(range(50)))
+    assert quota.sum() == 46  # 47 are allowed; they go in pairs
+    assert (quota[:23] == 1).all()
+    turned = _quotas(table, options, 900, list(range(50))[::-1])
+    assert (turned[27:] == 1).all()
+    uneven = _quotas(np.array([[10, 30], [2, 2], [0, 9]]), ConvertOptions("yes-no", ratio=2, yes_no_share=0.1), 100)
+    assert uneven.tolist() == [[3, 6], [1, 1], [0, 0]]
 
 
 def test_a_share_of_nothing_but_yes_no_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sources.deriving import SHIPPED, context, derive, refused
-from support.cli import curate
+from support.inside import curate
 from support.measured import caption, make_corpus, stored
 from support.pictures import distinct
 

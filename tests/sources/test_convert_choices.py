@@ -30,6 +30,21 @@ STEM = st.lists(WORD, min_size=2, max_size=6).map(lambda words: " ".join(words).
 LETTERS = "ABCDEFG"
 
 
+NEGATED = (
+    "What organ is not shown?",
+    "What structure is absent from this image?",
+    "Which organ does this image lack?",
+    "What is NOT a feature of this scan?",
+    "All are seen in the image but?",
+    "Name an organ that cannot be seen.",
+    "What is the odd one out?",
+    "Which of them is shown?",
+    "图中没有显示的器官是？",
+    "哪个器官未显示？",
+    "哪个不是良性？",
+)
+
+
 def mcq(options: list[str], answer: str | tuple[str, ...], stem: str = "Which lesion is it?", **fields: Any) -> Sample:
     fields = {"query_type": "choice", "choices": tuple(zip(LETTERS, options, strict=False)), **fields}
     return query(stem, *([answer] if isinstance(answer, str) else answer), **fields)
@@ -212,6 +227,7 @@ def test_open_question_loses_the_options_it_listed(listed: str) -> None:
         ("Which of these is it?", ["cyst", "stone"], "A", "needs_its_options"),
         ("All are seen EXCEPT", ["cyst", "stone"], "A", "needs_its_options"),
         ("Which finding is not present?", ["cyst", "stone"], "A", "needs_its_options"),
+        *((stem, ["cyst", "stone"], "A", "needs_its_options") for stem in NEGATED),
         ("下列哪项正确？", ["囊肿", "结石"], "A", "needs_its_options"),
         ("What is it?", ["cyst", "stone", "none of the above"], "C", "options_speak_of_others"),
         ("What is it?", ["cyst", "one two three four five six seven eight nine"], "B", "long_answer"),
@@ -230,7 +246,8 @@ def test_rephrasing_is_asked_for_and_changes_one_form_only() -> None:
     assert rephrased("Which of the following are correct?") == "Which of the following are correct?"
     assert needs_options(rephrased("Which of the following is the correct statement?"))
     assert needs_options("What is the treatment of choice?") is None
-    assert needs_options("What is the most likely diagnosis?") is None
+    for asked in ("What is the most likely diagnosis?", "A man who does not smoke. What is it?", "有没有积液，在哪？"):
+        assert needs_options(asked) is None
 
 
 def test_words_become_choices() -> None:

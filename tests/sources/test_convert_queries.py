@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sources.deriving import derive, outcome, refused
-from support.cli import curate
+from support.inside import curate
 from support.measured import conversation, query, stored
 from support.pictures import distinct
 

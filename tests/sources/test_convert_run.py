@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sources.deriving import add_up, derive, read
-from support.cli import COMMAND, Ran, curate
+from support.cli import COMMAND, Ran
+from support.inside import curate
 from support.measured import caption, conversation, document, make_corpus, query, stored
 from support.pictures import distinct
 
@@ -158,7 +159,7 @@ def test_a_picture_that_the_parent_lost_is_named(tmp_path: Path) -> None:
     ran = convert(tmp_path, to="conversation")
     assert ran.status == 2
     assert str(lost) in ran.err
-    assert not Corpus.open(tmp_path / "derived").info.complete
+    assert not (tmp_path / "derived").exists()
     stored(tmp_path / "curated", distinct(0))
     assert convert(tmp_path, to="conversation").status == 0
 
@@ -223,6 +224,14 @@ def test_a_selection_that_keeps_nothing_of_the_kind_is_an_error(tmp_path: Path) 
     assert not (tmp_path / "derived").exists()
 
 
+def test_rejects_are_told_with_their_row_and_a_short_id(tmp_path: Path) -> None:
+    sample = query("Size?", "3 cm", query_type="numeric", row=7)
+    make_corpus(tmp_path / "curated", [*mcqs(1), sample])
+    ran = convert(tmp_path)
+    assert f"{sample.origin.file}:7: " in ran.err
+    assert f"[sample {sample.id[:12]}]" in ran.err
+
+
 def test_nothing_convertible_is_status_1(tmp_path: Path) -> None:
     counts, made, _ = derive(tmp_path, [query("Size?", "3 cm", query_type="numeric")], "open", status=1)
     assert (counts["derived"], made) == (0, [])
@@ -283,7 +292,7 @@ def test_one_command_at_a_time(tmp_path: Path, held: str) -> None:
 
 
 def test_a_killed_conversion_goes_on_and_ends_the_same(tmp_path: Path) -> None:
-    samples = mcqs(25_000)
+    samples = mcqs(12_000)
     derive(tmp_path, samples, "shuffled-choices")
     output = tmp_path / "again"
     command = [*COMMAND, "convert", str(tmp_path / "curated"), "--to", "shuffled-choices", "-o", str(output)]

@@ -2,13 +2,16 @@
 
     python benchmarks/selection/run.py [--work DIR] [SIZE ...]      by default 100,000 and 1,000,000 samples
 
-The corpus is that of the growth benchmark, ingested and measured by curate; verdicts are made up, written as the judge
-does. The policy beside this file has every stage that looks at single samples, and a mixture.
+The corpus is that of the growth benchmark, ingested and measured by curate; beyond 100,000 samples it has them several
+times under other ids. Verdicts are made up, written as the judge does. The policy beside this file has every stage that
+looks at single samples, and a mixture.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -30,6 +33,8 @@ from curate.judge.shards import SCHEMA  # noqa: E402
 SIZES = (100_000, 1_000_000)
 MOST_SECONDS, MOST_BYTES = 60, 2 * 2**30
 """What selecting from a million samples may take."""
+MEASURED = 100_000
+"""Samples that are really ingested and measured; a larger corpus has them several times."""
 
 
 def main() -> None:
@@ -54,13 +59,36 @@ def main() -> None:
 def made_corpus(work: Path, size: int, curate: str) -> Path:
     """A measured and judged corpus of ``size`` samples; kept in ``work``."""
     raw, corpus, done = work / f"raw-{size}", work / f"corpus-{size}", work / f"done-{size}"
-    if not done.exists():
+    if done.exists():
+        return corpus
+    shutil.rmtree(corpus, ignore_errors=True)
+    if size > MEASURED:
+        copy_corpus(Corpus.open(made_corpus(work, MEASURED, curate)), corpus, size // MEASURED)
+    else:
         if not raw.exists():
             make_records(raw, size)
         watched([curate, "score", str(raw), "-o", str(corpus)])
         write_verdicts(Corpus.open(corpus))
-        done.touch()
+    done.touch()
     return corpus
+
+
+def copy_corpus(original: Corpus, target: Path, times: int) -> None:
+    """The samples and facts of a corpus several times over, under ids of their own."""
+    copy = Corpus.create(target)
+    copy.info = original.info.model_copy(update={"steps": []})
+    copy.save()
+    shards = original.shards()
+    for number in range(times):
+        for position, shard in enumerate(shards):
+            name = f"part-{number * len(shards) + position:05d}.parquet"
+            for folder in ("samples", "signals", "verdicts"):
+                table = pq.read_table(original.path / folder / shard.name)
+                ids = [
+                    hashlib.sha256(f"{number} {identity}".encode()).hexdigest() for identity in table["id"].to_pylist()
+                ]
+                table = table.set_column(table.schema.get_field_index("id"), "id", pa.array(ids, pa.string()))
+                write_shard(target / folder / name, table, f"copy {number} of {shard.name}")
 
 
 def write_verdicts(corpus: Corpus) -> None:

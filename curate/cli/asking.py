@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from curate.corpus import Corpus
     from curate.judge import Endpoint, Price
-    from curate.rollouts import Bill
+    from curate.judge.bill import Bill
 
 LOG_SECONDS = 30.0
 DEMO_WARNING = "The demo model is told the answers and gives them by chance. It is no model."

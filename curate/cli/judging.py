@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from rich.live import Live
 from rich.text import Text
 
+from curate.cli.asking import how_it_goes, shown
 from curate.cli.console import console, plain, say, table
 
 if TYPE_CHECKING:
     from curate.corpus import Corpus
     from curate.judge import JudgeOptions, JudgeSummary
-
-LOG_SECONDS = 30.0
 
 
 def judge_with_progress(corpus: Corpus, options: JudgeOptions) -> JudgeSummary:
@@ -25,38 +21,15 @@ def judge_with_progress(corpus: Corpus, options: JudgeOptions) -> JudgeSummary:
 
     if options.endpoint.demo:
         console.print("The demo judge scores by a few fixed rules. It is no medical judge.", style="bold yellow")
-    with stop_on_signals() as stop, _shown() as show:
+    with stop_on_signals() as stop, shown(_line) as show:
         summary = judge_corpus(corpus, options, progress=show, stop=stop)
     _tell(summary, options)
     return summary
 
 
-@contextmanager
-def _shown() -> Iterator[Callable[[JudgeSummary], None]]:
-    """Shows the account of a run: a live line on a terminal, else a line to a log every half minute."""
-    if console.is_terminal:
-        with Live(console=console, refresh_per_second=4, transient=True) as live:
-            yield lambda summary: live.update(_line(summary))
-        return
-    shown = 0.0
-
-    def log(summary: JudgeSummary) -> None:
-        nonlocal shown
-        if summary.elapsed - shown >= LOG_SECONDS:
-            shown = summary.elapsed
-            console.print(_line(summary))
-
-    yield log
-
-
 def _line(summary: JudgeSummary) -> Text:
     left = "" if summary.eta is None else f", {timedelta(seconds=round(summary.eta))} left"
-    spend = "" if summary.cost is None else f", ${summary.cost:,.2f}"
-    errors = ", ".join(f"{kind} {count:,}" for kind, count in summary.errors.most_common(3))
-    return plain(
-        f"judging {summary.settled:,}/{summary.samples:,}, {summary.rate:.1f}/s{left}, "
-        f"{summary.in_flight} of {summary.limit} in flight{spend}" + (f", errors: {errors}" if errors else "")
-    )
+    return plain(f"judging {summary.settled:,}/{summary.samples:,}, {summary.rate:.1f}/s{left}, {how_it_goes(summary)}")
 
 
 def _tell(summary: JudgeSummary, options: JudgeOptions) -> None:

@@ -65,7 +65,7 @@ def _body(
     yield f"# Medical dataset in the format {_text(name)}"
     rows = sum(int(file["rows"]) for file in files)
     yield f"\n{counts.samples:,} samples in {rows:,} rows, curated with medcurate {_text(description['version'])}."
-    yield from _section("Files and splits", _files(files, options, decisions))
+    yield from _section("Files and splits", _files(name, files, options, decisions))
     yield from _section(
         "Pictures", [_VERL_PATHS if name == "verl" and options["images"] == "path" else _IMAGES[options["images"]]]
     )
@@ -84,7 +84,9 @@ def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
     yield from lines
 
 
-def _files(files: list[dict[str, Any]], options: Mapping[str, Any], decisions: Decisions) -> Iterator[str]:
+def _files(
+    format_name: str, files: list[dict[str, Any]], options: Mapping[str, Any], decisions: Decisions
+) -> Iterator[str]:
     rows = [(file["path"], file["split"], int(file["rows"]), int(file["sample_count"])) for file in files]
     yield from _table(("file", "split", "rows", "samples"), rows)
     if {file["split"] for file in files} == {"train", "val"}:
@@ -96,7 +98,9 @@ def _files(files: list[dict[str, Any]], options: Mapping[str, Any], decisions: D
             f"{options['val_fraction']}, drawn with seed {options['seed']}."
         )
     yield ""
-    yield "`datasets.load_dataset` reads this directory; every row carries the id of its sample."
+    yield "Every row carries the id of its sample. `datasets.load_dataset` reads this directory" + (
+        " where `image` is a string in every row." if format_name == "image-caption" else "."
+    )
 
 
 def _sources(counts: Counts) -> Iterator[str]:

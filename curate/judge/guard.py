@@ -7,7 +7,7 @@ import math
 import time
 from collections import deque
 
-from curate.judge.report import StopKind
+from curate.judge.bill import StopKind
 
 UNREACHABLE_SECONDS = 10.0
 """How long an endpoint that was never reached is tried: mostly its address is wrong, or it is not running."""

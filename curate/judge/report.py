@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from curate.corpus import Kind, UserError
+from curate.judge.bill import Bill
 from curate.judge.endpoint import Endpoint
 from curate.judge.images import ImageBound
 from curate.judge.price import Price, no_price
 from curate.judge.rubric import Rubric
-
-StopKind = Literal["interrupted", "budget", "outage", "hopeless"]
 
 
 @dataclass(frozen=True)
@@ -69,8 +67,8 @@ class JudgeOptions:
 
 
 @dataclass
-class JudgeSummary:
-    """The account of a run. While it is under way it is what a progress display shows."""
+class JudgeSummary(Bill):
+    """The account of a run; :class:`curate.judge.bill.Bill` for requests and cost."""
 
     samples: int = 0
     """Samples of the corpus."""
@@ -86,35 +84,10 @@ class JudgeSummary:
     score_total: float = 0.0
     reused: int = 0
     """Samples scored from answers that were there before."""
-    requests: int = 0
-    """Requests sent, each attempt counted."""
-    answers: int = 0
-    """Answers received and paid for, usable or not."""
     invalid: int = 0
     """Answers that could not be used."""
-    rejected: int = 0
-    """Requests that the endpoint rejected for load (429, 503, 529)."""
-    errors: Counter[str] = field(default_factory=Counter)
-    """Failed requests by kind, rejections included."""
-    tokens_in: int = 0
-    tokens_out: int = 0
-    tokens_estimated: int = 0
-    """Answers whose tokens are estimated because the endpoint did not tell them."""
-    cost: float | None = None
-    """US dollars for the answers received; None when the price is not known."""
-    in_flight: int = 0
-    limit: int = 0
-    """Requests in flight that the endpoint is thought to bear."""
     mode: str = ""
     """How replies were asked for at the end: json_schema, json_object or text."""
-    adapted: list[str] = field(default_factory=list)
-    """What the endpoint could not do, in words."""
-    stop_kind: StopKind | None = None
-    stopped: str | None = None
-    """Why the run ended early, in a sentence; None when it went through."""
-    started: float = field(default_factory=time.monotonic)
-    elapsed: float = 0.0
-    """Seconds."""
 
     @property
     def settled(self) -> int:

@@ -4,7 +4,6 @@
 a run found.
 """
 
-from curate.rollouts.account import Bill
 from curate.rollouts.choice import Admit
 from curate.rollouts.estimate import RolloutEstimate, estimate_rollouts
 from curate.rollouts.options import ROLLOUT, RolloutOptions
@@ -16,7 +15,6 @@ from curate.rollouts.tables import RunInfo, find_run, read_rollouts, read_run, r
 __all__ = [
     "ROLLOUT",
     "Admit",
-    "Bill",
     "RolloutEstimate",
     "RolloutOptions",
     "RolloutSummary",

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
+from curate.judge.demo_server import serve
 from curate.rollouts.options import DEMO_ROLLOUT_MODEL
 
-_LARGEST_REQUEST: Final = 256 * 1024 * 1024
 _UNTAGGED: Final = 0.03
 """Share of answers without tags, as models forget them."""
 
@@ -59,64 +56,8 @@ class Demo:
 def demo_model() -> Iterator[Demo]:
     """Run the demo model on this machine for the time of the ``with`` block."""
     demo = Demo()
-    handler = type("Handler", (_Handler,), {"demo": demo})
-    with _Server(("127.0.0.1", 0), handler) as server:
-        demo.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        thread.start()
-        try:
-            yield demo
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    demo: Demo
-    protocol_version = "HTTP/1.1"
-    timeout = 60
-    # Head and body of an answer leave in one packet each; without this the second waits for the first's receipt.
-    disable_nagle_algorithm = True
-
-    def do_POST(self) -> None:
-        length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > _LARGEST_REQUEST:
-            self.close_connection = True
-            self._answer(413, {"error": {"message": "the request has no length, or is too large"}})
-            return
-        body = self.rfile.read(int(length))
-        try:
-            request = json.loads(body)
-            if self.path != "/v1/chat/completions" or request["model"] != DEMO_ROLLOUT_MODEL:
-                self._answer(404, {"error": {"message": f"the only model here is {DEMO_ROLLOUT_MODEL}"}})
-                return
-            content = self.demo.reply(request)
-        except (ValueError, KeyError, TypeError) as error:
-            self._answer(400, {"error": {"message": f"not a request that the demo model understands: {error}"}})
-            return
-        choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
-        usage = {"prompt_tokens": 100, "completion_tokens": len(content) // 4}
-        head = {"id": "demo", "object": "chat.completion", "created": int(time.time()), "model": DEMO_ROLLOUT_MODEL}
-        self._answer(200, {**head, "choices": [choice], "usage": usage})
-
-    def _answer(self, status: int, content: dict[str, Any]) -> None:
-        body = json.dumps(content, ensure_ascii=False).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments: object) -> None:
-        """Say nothing: standard error belongs to the progress display."""
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 512
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away is no event."""
+    with serve(DEMO_ROLLOUT_MODEL, demo.reply) as demo.url:
+        yield demo
 
 
 def _digest(messages: list[dict[str, Any]]) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from curate.rollouts.account import Bill
+from curate.judge.bill import Bill
 
 KEPT = ("rebuilt", "rewritten")
 """Outcomes of questions that get a response; every other one is the reason why a question gets none."""
@@ -14,7 +14,7 @@ KEPT = ("rebuilt", "rewritten")
 
 @dataclass
 class Funnel(Bill):
-    """What became of the questions; :class:`curate.rollouts.account.Bill` for requests and cost."""
+    """What became of the questions; :class:`curate.judge.bill.Bill` for requests and cost."""
 
     unscored: int = 0
     """Queries of which the run has not all answers; the rest of this is about the others."""

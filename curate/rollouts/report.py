@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from curate.rollouts.account import Bill
+from curate.judge.bill import Bill
 from curate.rollouts.options import RolloutOptions
 from curate.rollouts.passk import mean_pass_at
 
@@ -31,7 +31,7 @@ class SourceTally:
 
 @dataclass
 class RolloutSummary(Bill):
-    """The account of a run; :class:`curate.rollouts.account.Bill` for requests and cost."""
+    """The account of a run; :class:`curate.judge.bill.Bill` for requests and cost."""
 
     samples: int = 0
     """Samples of the corpus."""

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from curate.corpus import Corpus, Image
+from curate.judge.bill import Bill
 from curate.judge.caller import Caller, CallOptions
 from curate.judge.client import Answer, Client
 from curate.judge.endpoint import Endpoint
@@ -23,7 +24,6 @@ from curate.judge.journal import Journal
 from curate.judge.limiter import Limiter, Memory
 from curate.judge.pace import Pace
 from curate.judge.price import image_tokens, text_tokens
-from curate.rollouts.account import Bill
 from curate.rollouts.demo import Demo
 from curate.rollouts.question import Question
 

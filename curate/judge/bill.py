@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from curate.judge.report import StopKind
+StopKind = Literal["interrupted", "budget", "outage", "hopeless"]
 
 
 @dataclass

@@ -97,7 +97,7 @@ def test_whole_samples_come_back_with_the_same_ids(tmp_path: Path, pictures: lis
             source="out",
         ),
     ]
-    rows, _ = run(tmp_path, "jsonl", samples, images=images, ignore_rules=("not_deidentified",))
+    rows, _ = run(tmp_path, "jsonl", samples, images=images, declared_deidentified=("out",))
     assert [row["id"] for row in rows] == [sample.id for sample in samples]
     back = Corpus.create(tmp_path / "back")
     ingest([tmp_path / "out" / "train.jsonl"], back, IngestOptions(), lambda *_: None)

@@ -19,6 +19,8 @@ Fingerprint = dict[str, str]
 """Path of each file, relative to the export or model -> its state; ``images/`` stands for the list of the pictures."""
 
 _DESCRIPTION: Final = "export.json"
+_NOT_TRAINED_ON: Final = frozenset({_DESCRIPTION, "README.md"})
+"""Accounts of an export, for people; the first holds its time."""
 
 
 def describe_export(path: Path) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def fingerprint(export: Path) -> Fingerprint:
 
 def _hashes(export: Path) -> Iterator[tuple[str, str]]:
     for entry in sorted(os.scandir(export), key=lambda found: found.name):
-        if entry.is_file() and entry.name != _DESCRIPTION:  # which holds the time of the export
+        if entry.is_file() and entry.name not in _NOT_TRAINED_ON:
             with Path(entry.path).open("rb") as file:
                 yield entry.name, hashlib.file_digest(file, "sha256").hexdigest()
         elif entry.is_dir() and entry.name == "images":

@@ -24,6 +24,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from curate.corpus import UserError
 from curate.sources.dicom import DicomError, is_dicom
 
 # Libraries log what they fail on, and that may quote a patient's data: errors reach the user through DicomError alone.
@@ -34,6 +35,8 @@ DESCRIPTION = (
     *("SOPClassUID", "Modality", "ImageType", "BodyPartExamined", "ViewPosition", "ImageLaterality", "Laterality"),
     *("PixelSpacing", "PatientSex", "PatientAge", "PatientIdentityRemoved", "BurnedInAnnotation"),
 )
+IDENTITY = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
+"""Read only to be replaced by pseudonyms at once; see :mod:`curate.sources.pseudonyms`."""
 PIXELS = (
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns"),
     *("BitsAllocated", "BitsStored", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
@@ -68,7 +71,7 @@ def refusing(reason: str, sentence: str, *, quote: bool = False) -> Iterator[Non
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except (DicomError, KeyboardInterrupt, SystemExit, GeneratorExit):
+    except (DicomError, UserError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except MemoryError:
         raise DicomError("too_large", "it needs more memory than there is") from None
@@ -98,7 +101,7 @@ class Header:
 def opened(path: Path) -> Iterator[Header]:
     """Read the header of the file at ``path``, and keep it open for its pixels.
 
-    Only DESCRIPTION, PIXELS, GREY_LEVELS and PALETTE are kept: no name, date or identifier is there to slip out later.
+    Only DESCRIPTION, IDENTITY, PIXELS, GREY_LEVELS and PALETTE are read: no name or date is there to slip out later.
     Raises DicomError (unreadable, not_dicom, too_large, truncated) and what pydicom raises.
     """
     try:
@@ -125,7 +128,7 @@ def _read(stream: BinaryIO, path: Path) -> Header:
         stream,
         stop_before_pixels=True,
         force=True,
-        specific_tags=[*DESCRIPTION, *PIXELS, *GREY_LEVELS, *PALETTE],
+        specific_tags=[*DESCRIPTION, *IDENTITY, *PIXELS, *GREY_LEVELS, *PALETTE],
     )
     encoding = value_of(dataset.file_meta, "TransferSyntaxUID")
     if not encoding:

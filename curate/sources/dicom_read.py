@@ -42,6 +42,7 @@ from curate.sources.dicom_render import (
     render_grey,
     render_palette,
 )
+from curate.sources.pseudonyms import pseudonym
 
 _PNG_LEVEL = 1
 """On radiographs a fifth larger than level 6 with filters that adapt to each row, in a tenth of the time."""
@@ -136,6 +137,9 @@ def _describe(header: Header, layout: PixelLayout, shown: list[GreyTransform]) -
         "body_part": _code(value_of(dataset, "BodyPartExamined")),
         "view_position": _code(value_of(dataset, "ViewPosition")),
         "laterality": _code(value_of(dataset, "ImageLaterality") or value_of(dataset, "Laterality")),
+        "patient": pseudonym("patient", str(value_of(dataset, "PatientID") or "")),
+        "study": pseudonym("study", str(value_of(dataset, "StudyInstanceUID") or "")),
+        "series": pseudonym("series", str(value_of(dataset, "SeriesInstanceUID") or "")),
         "patient_sex": sex if sex in ("M", "F", "O") else None,
         "patient_age": _age_in_years(value_of(dataset, "PatientAge")),
         "rows": layout.rows,

@@ -27,7 +27,7 @@ from curate.sources.rejects import Reject
 from curate.sources.staging import Staging, close_staging
 from curate.sources.walk import listing_hash
 
-INGEST_VERSION = 2
+INGEST_VERSION = 3
 """Counts up when the same input would give other samples."""
 PATIENCE = 2.0
 """Seconds of processor time after which the work goes on in several processes, which take half a second to start."""

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.sources.arrow_values import arrow_batches, rows_of, wire_values
-from curate.sources.article_files import ALLOWED_LICENSES, PACKAGES, is_article_file, is_markdown
+from curate.sources.article_files import ALLOWED_LICENSES, is_article_file, is_markdown
 from curate.sources.locations import real_path
 from curate.sources.rejects import RejectError, one_line
 
@@ -93,8 +93,12 @@ def read_lines(
 ) -> Iterator[Line | Row | BadRow]:
     """As :func:`read_rows`, but the rows of a JSON-lines file are left as lines."""
     empty = True
-    article = is_article_file(path.name) or is_markdown(path.name)
-    for row in _article(path, licenses) if article else _rows(path, columns):
+    rows: Iterator[Line | Row | BadRow] = _rows(path, columns)
+    if is_article_file(path.name) or is_markdown(path.name):
+        from curate.sources.documents import document_rows
+
+        rows = document_rows(path, licenses)
+    for row in rows:
         empty = False
         yield row
     if empty:
@@ -105,16 +109,6 @@ def parsed(line: Line, columns: Mapping[str, str]) -> Row | BadRow:
     """The row that a line holds."""
     row = parse_line(*line)
     return Row(row.number, renamed(row.fields, columns)) if isinstance(row, Row) else row
-
-
-def _article(path: Path, licenses: Collection[str]) -> Iterator[Row | BadRow]:
-    if is_markdown(path.name):
-        from curate.sources.markdown import markdown_rows
-
-        return markdown_rows(path)
-    from curate.sources.jats import article_rows, package_rows
-
-    return (package_rows if path.name.lower().endswith(PACKAGES) else article_rows)(path, licenses)
 
 
 def _rows(path: Path, columns: Mapping[str, str]) -> Iterator[Line | Row | BadRow]:

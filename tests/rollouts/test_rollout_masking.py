@@ -113,7 +113,9 @@ def test_long_runs_take_no_long_time() -> None:
     for filling in ("answer ", " ", "answer" + " " * 50, "(B", "yes ", ":", "no\n"):
         response = thinking("B", "so " + filling * (200_000 // len(filling)))
         for sample in (ORGAN, EFFUSION, SIZE, DRUG):
-            masked(explanation_of(response) or "", response, sample)
+            left = masked(explanation_of(response) or "", response, sample)
+            assert "<answer>" not in left
+            assert len(left) < 2_000_000, "what is masked grows no faster than the text"
 
 
 @pytest.mark.parametrize(

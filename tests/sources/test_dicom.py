@@ -94,6 +94,7 @@ def test_free_text_and_long_numbers_are_kept_out_even_of_coded_attributes(tmp_pa
     made.StudyDescription, made.BodyPartExamined, made.ViewPosition = "Jane Doe", "chest", "PA 19790314"
     made.PatientAge, made.PatientSex, made.ImageType = "093Y", "female", ["ORIGINAL", "PRIMARY", "DOE^JANE"]
     meta = read_dicom(save(made, tmp_path / "a.dcm")).meta
+    assert re.fullmatch(r"[0-9a-f]{16}", meta.pop("patient")), "a pseudonym, and no study or series where none is named"
     assert meta == {
         "sop_class": "Secondary Capture Image Storage",
         "image_type": ["ORIGINAL", "PRIMARY"],

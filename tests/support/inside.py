@@ -22,7 +22,12 @@ from curate.cli.main import main
 def curate(*arguments: str | Path, env: dict[str, str] | None = None, columns: int = 200) -> Ran:
     """Run ``curate ARGUMENTS`` in this process; a traceback is always a failure."""
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("OPENAI_", "CURATE_"))}
+    kept = "CURATE_PSEUDONYM_KEY"
+    clean = {k: value for k, value in os.environ.items() if k == kept or not k.startswith(("OPENAI_", "CURATE_"))}
+        key: value
+        for key, value in os.environ.items()
+        if key == "CURATE_PSEUDONYM_KEY" or not key.startswith(("OPENAI_", "CURATE_"))
+    }
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     status: object = 0
     with (

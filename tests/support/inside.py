@@ -22,8 +22,7 @@ from curate.cli.main import main
 def curate(*arguments: str | Path, env: dict[str, str] | None = None, columns: int = 200) -> Ran:
     """Run ``curate ARGUMENTS`` in this process; a traceback is always a failure."""
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
-    kept = "CURATE_PSEUDONYM_KEY"
-    clean = {k: value for k, value in os.environ.items() if k == kept or not k.startswith(("OPENAI_", "CURATE_"))}
+    clean = {
         key: value
         for key, value in os.environ.items()
         if key == "CURATE_PSEUDONYM_KEY" or not key.startswith(("OPENAI_", "CURATE_"))

@@ -17,36 +17,12 @@ from support.benchmark_files import (
     write_json,
     write_lines,
 )
+from support.benchmark_reading import items, pictures, refused
 from support.corpora import picture
 
 from curate.corpus import UserError
-from curate.select.benchmarks import BenchmarkPictures, benchmark_pictures, read_rows
+from curate.select.benchmarks import read_rows
 from curate.select.benchmarks.tree import Tree
-from curate.signals.image import measure_image
-
-QUESTIONS = (
-    "Which of these valvular lesions best explains the murmur that is heard in this patient?",
-    "Is there evidence of pneumothorax in the left upper lung field of this patient?",
-    "Where is the lesion located?",
-)
-
-
-def items(kind: str = "png", first: int = 0) -> list[tuple[str, bytes]]:
-    return [(text, picture(first + number, kind=kind)) for number, text in enumerate(QUESTIONS)]
-
-
-def measure(data: bytes) -> int | None:
-    return measure_image(data).phash
-
-
-def pictures(name: str, path: Path, cache: Path, format_name: str | None = None) -> BenchmarkPictures:
-    return benchmark_pictures(read_rows(name, str(path), format_name), measure, cache)
-
-
-def refused(name: str, path: Path, **options: str) -> str:
-    with pytest.raises(UserError) as error:
-        read_rows(name, str(path), options.get("format_name"), options.get("split"))
-    return str(error.value)
 
 
 def test_a_benchmark_without_any_of_its_pictures_is_refused(tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ def key_file() -> Path:
     named = os.environ.get("CURATE_PSEUDONYM_KEY")
     if named:
         return Path(named)
-    configuration = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(configuration) / "medcurate" / "pseudonym.key"
+    configuration = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    return Path(os.path.expanduser(configuration)) / "medcurate" / "pseudonym.key"  # noqa: PTH111 - it never raises
 
 
 @cache
